@@ -1,0 +1,122 @@
+"""Where nodes come from: the asks that look ahead and that give a node its children, and nodes made of the answers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Generator, Sequence
+from hashlib import blake2b
+from typing import TypeAlias
+
+from rain.search.asks import AnyResult, Ask, Continuation, Prefix, Sample, Top, TopTokens, Until
+from rain.search.settings import Settings
+from rain.search.tree import Node
+
+Asking: TypeAlias = Generator[list[Ask], list[AnyResult], Node]
+AskingMany: TypeAlias = Generator[list[Ask], list[AnyResult], list[Node]]
+
+
+class Candidates:
+    """Asks for token sets below a node. ``forward_left`` tells how many forward tokens the budget leaves."""
+
+    def __init__(
+        self,
+        prompt: Prefix,
+        settings: Settings,
+        *,
+        seed: int,
+        stop: Sequence[str],
+        reply_limit: int,
+        forward_left: Callable[[], float],
+    ) -> None:
+        self.prompt, self.settings, self.seed = prompt, settings, seed
+        self.stop = tuple(stop)
+        self.reply_limit = reply_limit
+        self.forward_left = forward_left
+
+    def look_ahead(self, leaf: Node) -> Asking:
+        """Sample on to the end of the clause (or answer); the node returned is judged and never attached."""
+        clause = self.settings.look_ahead == "clause"
+        room = min(self.settings.look_ahead_tokens, self._room(leaf), self.forward_left())
+        until = Until(int(max(0, room)), clause=clause, stop=self.stop)
+        (found,) = _continuations((yield [Sample(leaf.prefix, (self._seed(leaf, "look ahead"),), until)]))
+        return self._node(leaf, found.prefix, found.pieces, 0.0, found.end == "eos")
+
+    def most_likely(self, node: Node) -> AskingMany:
+        """Depth 0: the most likely next tokens, most likely first, with their raw probability under the temperature."""
+        (top,) = yield [TopTokens(node.prefix, max(self.settings.max_children, self.settings.candidates))]
+        assert isinstance(top, Top)
+        return [
+            self._node(node, Prefix((token,), node.prefix), (piece,), logprob / self.settings.temperature, ends)
+            for token, piece, logprob, ends in zip(top.tokens, top.pieces, top.logprobs, top.ends, strict=True)
+        ]
+
+    def drawn(self, node: Node) -> AskingMany:
+        """Below depth 0: the greedy set first, then up to q - 1 different draws; a duplicate is dropped (C)."""
+        children: dict[tuple[int, ...], Node] = {}
+        used = 0
+        while not children or (len(children) < self.settings.candidates and used < self.settings.max_draws):
+            count = min(self.settings.candidates - max(1, len(children)), self.settings.max_draws - used)
+            results = yield [self._sets(node, range(used, used + count), greedy=not children)]
+            for found in _continuations(results):
+                if found.tokens not in children:
+                    children[found.tokens] = self._drawn_node(node, found)
+            used += count
+        return list(children.values())
+
+    def one_more(self, node: Node) -> Asking:
+        """Below depth 0: one newly drawn set, for a node addition; it may be a child already."""
+        node.attempts += 1
+        number = self.settings.max_draws + node.attempts
+        (found,) = _continuations((yield [self._sets(node, range(number, number + 1), greedy=False)]))
+        return self._drawn_node(node, found)
+
+    def before_stop(self, reply: bytes) -> bytes:
+        """The bytes of a reply up to the first stop string."""
+        cuts = [at for stop in self.stop if (at := reply.find(stop.encode())) >= 0]
+        return reply[: min(cuts)] if cuts else reply
+
+    def without_end(self, node: Node) -> Prefix:
+        """The node's prefix without end-of-sequence token or stop string: what is judged holds neither."""
+        kept = len(node.tokens) - (node.end == "eos")
+        start = node.reply[: len(node.reply) - len(b"".join(node.pieces))]
+        while self.before_stop(text := start + b"".join(node.pieces[:kept])) != text:
+            kept -= 1
+        if kept == len(node.tokens):
+            return node.prefix
+        return Prefix(node.tokens[:kept], node.prefix.parent)
+
+    def _sets(self, node: Node, numbers: range, *, greedy: bool) -> Sample:
+        """Ask for token sets below ``node``, numbered for their seeds."""
+        left = self.forward_left() // (len(numbers) + greedy)
+        length = int(max(1, min(self.settings.set_length(node.depth), self._room(node), left)))
+        seeds = tuple(self._seed(node, "candidate", number) for number in numbers)
+        return Sample(node.prefix, seeds, Until(length), self.settings.temperature, self.settings.top_k, greedy)
+
+    def _room(self, node: Node) -> int:
+        return self.reply_limit - (node.prefix.length - self.prompt.length)
+
+    def _drawn_node(self, parent: Node, found: Continuation) -> Node:
+        return self._node(parent, found.prefix, found.pieces, sum(found.logprobs), found.end == "eos")
+
+    def _node(self, parent: Node, prefix: Prefix, pieces: tuple[bytes, ...], logprob: float, eos: bool) -> Node:
+        """A node below ``parent``, terminal if its text ends: end-of-sequence, a stop string, or all tokens allowed."""
+        node = Node(prefix, pieces, parent.reply + b"".join(pieces), parent, parent.depth + 1, raw=math.exp(logprob))
+        if eos:
+            node.end = "eos"
+        elif self.before_stop(node.reply) != node.reply:
+            node.end = "stop"
+        elif self._room(node) <= 0:
+            node.end = "length"
+        return node
+
+    def _seed(self, node: Node, purpose: str, number: int = 0) -> int:
+        """Derived from the reply's seed and the place in the tree, so that the order of answers changes nothing."""
+        place = ",".join(map(str, node.prefix.path(self.prompt)))
+        digest = blake2b(f"{self.seed}|{purpose}|{number}|{place}".encode(), digest_size=8).digest()
+        return int.from_bytes(digest, "big") >> 1
+
+
+def _continuations(results: list[AnyResult]) -> tuple[Continuation, ...]:
+    (result,) = results
+    assert isinstance(result, tuple)
+    return tuple(item for item in result if isinstance(item, Continuation))

@@ -1,0 +1,112 @@
+"""What comes out of a search: what happened, in the order it happened (enough to draw it, and to compare a replay
+with it), and the outcome."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from rain.search.asks import Answer, Asked, Score, Usage, Withdrawn
+
+TokenSets: TypeAlias = tuple[tuple[int, ...], ...]
+"""Token sets from the committed text's next one downwards."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """An iteration has chosen its leaf. ``rewind``: its path does not go through the leaf of the one before."""
+
+    iteration: int
+    path: TokenSets
+    text: str
+    """The text of the path, behind the committed text."""
+    rewind: bool
+
+
+@dataclass(frozen=True, slots=True)
+class LookedAhead:
+    """Text sampled beyond the leaf: judged, never kept."""
+
+    iteration: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class BackedUp:
+    """An iteration is done. ``nodes``: visits, real visits, value and prior of the root, then of each path node."""
+
+    iteration: int
+    path: TokenSets
+    score: float
+    judged_before: bool
+    """The same text had been judged already; its score was remembered."""
+    nodes: tuple[tuple[float, int, float, float], ...]
+    similar: tuple[tuple[int, int, float, float, float], ...]
+    """Siblings updated: path level, index among that node's siblings, cosine, their visits and value afterwards."""
+
+
+@dataclass(frozen=True, slots=True)
+class Expanded:
+    """A node got children: their token sets, texts and priors in insertion order."""
+
+    path: TokenSets
+    children: TokenSets
+    texts: tuple[str, ...]
+    priors: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Added:
+    """A node addition was tried; ``added`` is False where the drawn set was a child already."""
+
+    path: TokenSets
+    tokens: tuple[int, ...]
+    text: str
+    prior: float
+    added: bool
+    variance: float
+    limit: float
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """A token set is part of the reply now and is never taken back."""
+
+    tokens: tuple[int, ...]
+    text: str
+    visits: float
+    real_visits: int
+    value: float
+    iterations: int
+    """Iterations spent on this set."""
+    stop: Literal["threshold", "iterations", "stopped"]
+    """Why the inner loop ended: good enough, T spent, or the search was stopped and the best known is taken."""
+
+
+Event: TypeAlias = Tried | LookedAhead | BackedUp | Expanded | Added | Committed
+
+
+StopReason: TypeAlias = Literal["budget", "deadline", "cancelled", "no_room"]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a search found. ``text`` is cut before a stop string; ``tokens`` are all that was committed."""
+
+    tokens: tuple[int, ...]
+    text: str
+    finish: Literal["stop", "length"]
+    stopped_by: StopReason | None
+    score: Score | None
+    """One judgement of the final text; None where nothing was left to judge it with."""
+    passed: bool
+    """Whether every token set was good enough when it was committed."""
+    iterations: int
+    rewinds: int
+    usage: Usage
+
+
+Out: TypeAlias = list[Asked | Withdrawn | Event]
+Search: TypeAlias = Generator[Out, list[Answer], Outcome]
+"""Sent any non-empty subset of the open tickets' answers, in any order; an empty list where no ticket is open."""
