@@ -1,0 +1,5 @@
+"""The command line: one file a command, thin: parse, call the API, show."""
+
+from rain.cli.app import main
+
+__all__ = ["main"]

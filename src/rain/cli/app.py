@@ -1,0 +1,65 @@
+"""The command ``rain``: its commands, and how errors are told."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated
+
+import click
+import typer
+
+import rain
+from rain.cli import bench, chat, generate, preferences, replay
+from rain.errors import RainError
+from rain.search.settings import SettingsError
+
+app = typer.Typer(
+    name="rain",
+    help="A frozen language model that judges its own text, rewinds and commits something better.",
+    epilog='Start with: rain generate "My neighbour plays loud music at night." --preference helpful',
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("generate")(generate.generate)
+app.command("chat")(chat.chat)
+app.command("replay")(replay.replay)
+app.command("bench")(bench.bench)
+app.command("preferences")(preferences.preferences)
+
+
+@app.callback()
+def _global(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.", is_eager=True)] = False,
+) -> None:
+    if version:
+        print(f"rain {rain.__version__}")
+        raise typer.Exit
+
+
+def main() -> None:
+    """Run the command line. Exit codes: 0 done, 1 failed, 2 used wrongly, 130 interrupted."""
+    try:
+        code = app(standalone_mode=False)
+    except click.ClickException as error:
+        where = getattr(error, "ctx", None)
+        hint = f" Try '{where.command_path} --help'." if where else ""
+        _fail(error.format_message().rstrip(".") + "." + hint, 2)
+    except (RainError, SettingsError) as error:
+        _fail(str(error), getattr(error, "exit_code", 2))
+    except (KeyboardInterrupt, click.Abort):
+        _fail("interrupted", 130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except MemoryError:
+        _fail("out of memory; try a smaller --context or a smaller model", 1)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _fail(message: str, code: int) -> None:
+    print(f"rain: {message}", file=sys.stderr)
+    sys.exit(code)

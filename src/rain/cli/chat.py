@@ -1,0 +1,72 @@
+"""``rain chat``: a conversation."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, cast
+
+from rain.cli import options
+from rain.cli.generate import answer, check, show
+
+if TYPE_CHECKING:
+    from rain.api import Options
+
+
+def chat(
+    preference: options.Preference = None,
+    prefer: options.Prefer = None,
+    evaluator: options.Evaluator = None,
+    placement: options.Placement = None,
+    system: options.System = None,
+    mode: options.Mode = "faithful",
+    set_: options.Set = None,
+    seed: options.Seed = 0,
+    max_tokens: options.MaxTokens = 128,
+    max_iterations: options.MaxIterations = None,
+    max_forward_tokens: options.MaxForwardTokens = None,
+    max_seconds: options.MaxSeconds = None,
+    model: options.ModelName = "smollm2",
+    context: options.Context = None,
+    threads: options.Threads = None,
+    gpu_layers: options.GpuLayers = 0,
+    encoder: options.Encoder = "wordllama",
+    quiet: options.Quiet = False,
+) -> int:
+    """Talk with the model; every answer is searched for. An empty line, 'exit' or Ctrl-D ends it.
+
+    Example:
+
+        rain chat --preference helpful --max-seconds 20
+    """
+    budget = options.budget(max_tokens, max_iterations, max_forward_tokens, max_seconds)
+    wanted = cast(
+        "Options",
+        {
+            "preference": preference,
+            "prefer": prefer,
+            "evaluator": evaluator,
+            "placement": placement,
+            "system": system,
+            "mode": mode,
+            "settings": options.settings(set_),
+            "budget": budget,
+        },
+    )
+    check(wanted)
+    messages: list[dict[str, str]] = []
+    interactive = sys.stdin.isatty()
+    if interactive:
+        import readline  # noqa: F401  (line editing for input)
+    with options.load(model, context, threads, gpu_layers, encoder) as loaded:
+        while True:
+            try:
+                said = input("> " if interactive else "").strip()
+            except EOFError:
+                return 0
+            if not said or said in ("exit", "quit"):
+                return 0
+            messages.append({"role": "user", "content": said})
+            wanted["seed"] = seed + len(messages)
+            reply, _ = answer(loaded, messages, wanted, visible=not quiet)
+            show(reply, json=False, quiet=quiet)
+            messages.append({"role": "assistant", "content": reply.text})

@@ -1,0 +1,128 @@
+"""The options that commands share. One vocabulary: the library uses the same words with underscores."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from rain.errors import UsageError
+from rain.search.budget import Budget
+
+if TYPE_CHECKING:
+    from rain.api import Model
+
+WANT, SEARCH, BUDGET, ENGINE, OUTPUT = "What to want", "The search", "The budget", "The engine", "Output"
+
+
+def _option(*names: str, help: str, panel: str, **more: Any) -> Any:
+    variable = "RAIN_" + names[0].lstrip("-").replace("-", "_").upper()
+    return typer.Option(*names, help=help, rich_help_panel=panel, envvar=variable, show_envvar=False, **more)
+
+
+ModelName = Annotated[
+    str,
+    _option("--model", "-m", panel=ENGINE, help="smollm2, path/x.gguf, or hf:owner/repo/file.gguf[@revision]."),
+]
+Preference = Annotated[
+    str | None, _option("--preference", "-p", panel=WANT, help="A built-in preference or a TOML file.")
+]
+Prefer = Annotated[
+    str | None, _option("--prefer", panel=WANT, help='A sentence of your own: "Answer like a patient teacher".')
+]
+Preset = Annotated[
+    str | None,
+    _option(
+        "--preset", panel=WANT, help="The paper's settings and evaluator: harmless, adversarial, truthful, positive."
+    ),
+]
+Mode = Annotated[str, _option("--mode", panel=SEARCH, help="faithful (search) or vanilla (ordinary decoding).")]
+Evaluator = Annotated[
+    str | None,
+    _option("--evaluator", panel=WANT, help="contrastive, choice, yes_no or one_word; default the preference's own."),
+]
+Placement = Annotated[
+    str | None,
+    _option("--placement", panel=WANT, help="Where questions are asked: in_place (behind the reply) or quoted."),
+]
+Set = Annotated[
+    list[str] | None,
+    _option("--set", panel=SEARCH, help="Any constant by name, as in --set similarity=off --set exploration=0."),
+]
+Seed = Annotated[int, _option("--seed", panel=SEARCH, help="The same seed gives the same text on the same machine.")]
+MaxTokens = Annotated[int, _option("--max-tokens", panel=BUDGET, help="Tokens of the reply; hard.")]
+MaxIterations = Annotated[int | None, _option("--max-iterations", panel=BUDGET, help="Iterations for the whole reply.")]
+MaxForwardTokens = Annotated[
+    int | None, _option("--max-forward-tokens", panel=BUDGET, help="Tokens pushed through the model.")
+]
+MaxSeconds = Annotated[
+    float | None, _option("--max-seconds", panel=BUDGET, help="Seconds; then the best known is taken.")
+]
+OnFailure = Annotated[
+    str, _option("--on-failure", panel=SEARCH, help="When the reply's score is not above V: best, refuse or raise.")
+]
+System = Annotated[str | None, _option("--system", panel=WANT, help="A system message.")]
+Messages = Annotated[
+    Path | None,
+    _option("--messages", panel=WANT, help='A JSON file: [{"role": "user", "content": "…"}, …] instead of PROMPT.'),
+]
+Style = Annotated[
+    str | None,
+    _option(
+        "--style",
+        panel=WANT,
+        help="chat (the model's template), turns (base models) or plain (a text to be continued).",
+    ),
+]
+Threads = Annotated[int | None, _option("--threads", panel=ENGINE, help="CPU threads; default all cores.")]
+GpuLayers = Annotated[int, _option("--gpu-layers", panel=ENGINE, help="Layers on the GPU; -1 is all.")]
+Context = Annotated[int | None, _option("--context", panel=ENGINE, help="Tokens that the cache holds.")]
+Encoder = Annotated[str, _option("--encoder", panel=SEARCH, help="Sentence embeddings: wordllama or minilm.")]
+Json = Annotated[bool, _option("--json", panel=OUTPUT, help="One JSON object instead of the text.")]
+Quiet = Annotated[bool, _option("--quiet", "-q", panel=OUTPUT, help="Only the text, no search and no summary.")]
+Trace = Annotated[Path | None, _option("--trace", panel=OUTPUT, help="Write the whole search here, for 'rain replay'.")]
+
+
+def settings(pairs: list[str] | None) -> dict[str, object]:
+    """``KEY=VALUE`` strings as a dictionary. Raises UsageError."""
+    values: dict[str, object] = {}
+    for pair in pairs or []:
+        name, equals, value = pair.partition("=")
+        if not equals or not name.strip():
+            raise UsageError(f"--set {pair}: expected KEY=VALUE, as in --set similarity=off")
+        values[name.strip().replace("-", "_")] = value
+    return values
+
+
+def budget(tokens: int, iterations: int | None, forward_tokens: int | None, seconds: float | None) -> Budget:
+    """The budget of one reply. Raises SettingsError for numbers that cannot be."""
+    return Budget(tokens, iterations, forward_tokens, seconds)
+
+
+def engine_numbers(context: int | None, threads: int | None, gpu_layers: int) -> None:
+    """Raises UsageError for numbers that cannot be, before a model is loaded."""
+    for name, value in (("--context", context), ("--threads", threads)):
+        if value is not None and value <= 0:
+            raise UsageError(f"{name}: {value} must be above zero")
+    if gpu_layers < -1:
+        raise UsageError(f"--gpu-layers: {gpu_layers} must be -1 (all) or more")
+
+
+def load(name: str, context: int | None, threads: int | None, gpu_layers: int, encoder: str) -> Model:
+    """Load the model, with a word on the terminal while that takes time."""
+    from rich.console import Console
+
+    from rain.api import load as load_model
+
+    engine_numbers(context, threads, gpu_layers)
+    console = Console(stderr=True)
+    with console.status(f"loading {name} …") if sys.stderr.isatty() else _Nothing():
+        return load_model(name, context=context, threads=threads, gpu_layers=gpu_layers, encoder=encoder)
+
+
+class _Nothing:
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, *_: object) -> None: ...

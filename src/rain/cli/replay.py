@@ -1,0 +1,66 @@
+"""``rain replay``: a recorded search again, without a model."""
+
+from __future__ import annotations
+
+import dataclasses
+import json as json_module
+import sys
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rain.cli import options
+from rain.errors import UsageError
+
+
+def replay(
+    path: Annotated[Path, typer.Argument(metavar="TRACE", help="A file that 'rain generate … --trace FILE' made.")],
+    pause: Annotated[float, typer.Option("--pause", help="Seconds between two events on a terminal.")] = 0.03,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> int:
+    """Run a recorded search again, without a model, and check that it does the same.
+
+    Example:
+
+        rain generate "The film opens with" -p positive --style plain --trace search.jsonl && rain replay search.jsonl
+    """
+    from rich.console import Console
+
+    from rain.cli.live import View, clean
+    from rain.search.events import Committed, Outcome
+    from rain.trace import Trace
+
+    if not 0 <= pause <= 60:
+        raise UsageError(f"--pause: {pause} is not between 0 and 60 seconds")
+    trace = Trace(path)
+    console = Console()
+    committed, outcome = "", None
+    view = View(console) if console.is_terminal and not (json or quiet) else None
+    if view:
+        view.__enter__()
+    try:
+        for event in trace.replay():
+            if isinstance(event, Outcome):
+                outcome = event
+            elif isinstance(event, Committed):
+                committed += event.text
+            if view and not isinstance(event, Outcome):
+                view.show(event)
+                time.sleep(pause)
+    finally:
+        if view:
+            view.__exit__(None, None, None)
+    if json:
+        plain = None if outcome is None else dataclasses.asdict(outcome)
+        header = trace.header
+        print(json_module.dumps({"prompt": header.prompt, "model": header.model, "outcome": plain}, ensure_ascii=False))
+        return 0
+    print(clean(committed if outcome is None else outcome.text))
+    if outcome is None:
+        print("rain: the search was interrupted here; this is what was committed", file=sys.stderr)
+    elif not quiet and sys.stderr.isatty():
+        print(f"{outcome.iterations} iterations, {outcome.rewinds} rewinds, the same as recorded", file=sys.stderr)
+    return 0

@@ -1,0 +1,69 @@
+"""Ordinary decoding: one draw at the settings' temperature and top-k, judged once at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from hashlib import blake2b
+
+from rain.search.asks import Answer, Asked, Judge, Prefix, Sample, Score, Stopped, Until, Usage
+from rain.search.budget import Budget
+from rain.search.candidates import before_stop
+from rain.search.events import Committed, Out, Outcome, Search, StopReason
+from rain.search.settings import Settings
+
+CHUNK = 16
+"""Tokens that are sampled before they are shown; cached, so that chunks cost nothing."""
+
+
+def vanilla(
+    prompt: Prefix, settings: Settings, budget: Budget, *, seed: int = 0, stop: Sequence[str] = (), judged: bool = True
+) -> Search:
+    """Decode a reply behind ``prompt`` without searching. ``judged``: ask for the score of the final text."""
+    limit = min(settings.length_limit - prompt.length, budget.max_tokens or settings.length_limit)
+    here, reply, usage, end = prompt, b"", Usage(), "length"
+    stopped: StopReason | None = None
+    out: Out = []
+    number = 0
+    while stopped is None and end == "length" and (room := limit - (here.length - prompt.length)) > 0:
+        left = None if budget.max_forward_tokens is None else budget.max_forward_tokens - usage.forward_tokens
+        room = min(room, CHUNK, room if left is None else left)
+        if room <= 0:
+            stopped = "budget"
+            break
+        number += 1
+        chunk = Until(room, stop=tuple(stop))
+        ask = Sample(here, (_seed(seed, number),), chunk, settings.temperature, settings.top_k)
+        (answer,) = yield [*out, Asked(number, ask)]
+        out = []
+        usage += answer.usage
+        if isinstance(answer.result, Stopped):
+            stopped = answer.result.why
+            break
+        assert isinstance(answer.result, tuple)
+        (found,) = answer.result
+        assert not isinstance(found, float)
+        here, end = found.prefix, found.end
+        reply += b"".join(found.pieces)
+        text = b"".join(found.pieces).decode("utf-8", "replace")
+        out = [Committed(found.tokens, text, 0.0, 0, 0.0, iterations=0, stop="iterations")]
+    score = None
+    text_prefix = _without_eos(here, end)
+    if judged and stopped is None and text_prefix is not prompt:
+        answers: list[Answer] = yield [*out, Asked(number + 1, Judge(text_prefix, prompt, end in ("eos", "stop")))]
+        usage += answers[0].usage
+        score = answers[0].result if isinstance(answers[0].result, Score) else None
+    elif out:
+        yield out
+    shown = before_stop(reply, stop).decode("utf-8", "replace")
+    tokens = here.path(prompt)
+    return Outcome(tokens, shown, "length" if end == "length" else "stop", stopped, score, False, 0, 0, usage)
+
+
+def _without_eos(prefix: Prefix, end: str) -> Prefix:
+    if end != "eos" or prefix.parent is None:
+        return prefix
+    return Prefix(prefix.tokens[:-1], prefix.parent) if len(prefix.tokens) > 1 else prefix.parent
+
+
+def _seed(seed: int, number: int) -> int:
+    return int.from_bytes(blake2b(f"{seed}|vanilla|{number}".encode(), digest_size=8).digest(), "big") >> 1

@@ -1,0 +1,1 @@
+"""Stepping searches: deadline, cancelling, streaming."""

@@ -1,0 +1,42 @@
+"""A reasoning model's thoughts: sampled once, neither judged nor searched; the search begins behind them."""
+
+from __future__ import annotations
+
+from rain import chat
+from rain.chat import Conversation
+from rain.engines.engine import Engine
+from rain.search.asks import Prefix, Sample, Until, Usage
+
+PEEK = 8
+"""Tokens that show whether a reply begins with thoughts."""
+
+
+async def think(
+    engine: Engine, conversation: Conversation, prompt: Prefix, *, seed: int, max_tokens: int = 1024
+) -> tuple[Prefix, Usage]:
+    """The prefix behind which the answer begins: ``prompt`` itself for a model that does not think first."""
+    markers = chat.thinking_markers(engine) if conversation.style == "chat" else None
+    if markers is None:
+        return prompt, Usage()
+    opening, closing = markers
+    usage, here = Usage(), prompt
+    if not chat.opens_thinking(engine, conversation):
+        result, usage = await engine.answer(Sample(prompt, (seed,), Until(PEEK, stop=(closing,))))
+        (peek,) = result if isinstance(result, tuple) else (None,)
+        if peek is None or isinstance(peek, float):
+            return prompt, usage
+        text = b"".join(peek.pieces).decode("utf-8", "replace")
+        if not text.lstrip().startswith(opening):
+            return prompt, usage
+        here = peek.prefix
+        if closing in text:
+            return here, usage
+    room = min(max_tokens, max(0, engine.can.context // 2 - here.length))
+    result, spent = await engine.answer(Sample(here, (seed,), Until(room, stop=(closing,))))
+    (thought,) = result if isinstance(result, tuple) else (None,)
+    if thought is None or isinstance(thought, float):
+        return prompt, usage + spent
+    end = thought.prefix
+    if thought.end != "stop":  # thoughts that found no end are ended for the model, so that it answers
+        end = Prefix(engine.tokenizer.encode(f"\n{closing}\n\n", special=True), end)
+    return end, usage + spent
