@@ -186,7 +186,7 @@ def snapshot(children: list[Node]) -> list[tuple[float, int, float, float]]:
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_golden_outer_loop_does_what_the_released_program_did(name: str, expansion: str) -> None:
     scenario = SCENARIOS[name]
-    _loop, events, outcome, snapshots = replay(scenario, expansion)
+    _loop, events, _outcome, snapshots = replay(scenario, expansion)
     tried = [event for event in events if isinstance(event, Tried)]
     backed_up = [event for event in events if isinstance(event, BackedUp)]
     assert len(tried) == len(backed_up) == len(snapshots) == len(scenario["iterations"])

@@ -7,7 +7,7 @@ from collections.abc import Callable, Generator, Sequence
 from hashlib import blake2b
 from typing import TypeAlias
 
-from rain.search.asks import AnyResult, Ask, Continuation, Prefix, Sample, Top, TopTokens, Until
+from rain.search.asks import CLAUSE_ENDS, AnyResult, Ask, Continuation, Prefix, Sample, Top, TopTokens, Until
 from rain.search.settings import Settings
 from rain.search.tree import Node
 
@@ -34,12 +34,25 @@ class Candidates:
         self.forward_left = forward_left
 
     def look_ahead(self, leaf: Node) -> Asking:
-        """Sample on to the end of the clause (or answer); the node returned is judged and never attached."""
+        """The leaf with what is sampled beyond it, to the end of the clause (or answer); it is judged, never attached.
+
+        The leaf itself where its text has ended, where it ends a clause already, or without look-ahead.
+        """
         clause = self.settings.look_ahead == "clause"
+        if leaf.end or self.settings.look_ahead == "none" or (clause and leaf.reply.endswith(CLAUSE_ENDS)):
+            return leaf
         room = min(self.settings.look_ahead_tokens, self._room(leaf), self.forward_left())
         until = Until(int(max(0, room)), clause=clause, stop=self.stop)
         (found,) = _continuations((yield [Sample(leaf.prefix, (self._seed(leaf, "look ahead"),), until)]))
-        return self._node(leaf, found.prefix, found.pieces, 0.0, found.end == "eos")
+        return self._node(leaf, found.prefix, found.pieces, 0.0, found.end == "eos") if found.tokens else leaf
+
+    def children(self, node: Node) -> Generator[list[Ask], list[AnyResult], tuple[list[Node], float | None]]:
+        """Expansion: q children. Depth 0: the most likely tokens. Below: a greedy set, its raw is returned, and draws."""
+        if node.depth:
+            drawn = yield from self.drawn(node)
+            return drawn, drawn[0].raw
+        likely = yield from self.most_likely(node)
+        return sorted(likely[: self.settings.candidates], key=lambda child: child.tokens), None
 
     def most_likely(self, node: Node) -> AskingMany:
         """Depth 0: the most likely next tokens, most likely first, with their raw probability under the temperature."""
@@ -70,16 +83,11 @@ class Candidates:
         (found,) = _continuations((yield [self._sets(node, range(number, number + 1), greedy=False)]))
         return self._drawn_node(node, found)
 
-    def before_stop(self, reply: bytes) -> bytes:
-        """The bytes of a reply up to the first stop string."""
-        cuts = [at for stop in self.stop if (at := reply.find(stop.encode())) >= 0]
-        return reply[: min(cuts)] if cuts else reply
-
     def without_end(self, node: Node) -> Prefix:
         """The node's prefix without end-of-sequence token or stop string: what is judged holds neither."""
         kept = len(node.tokens) - (node.end == "eos")
         start = node.reply[: len(node.reply) - len(b"".join(node.pieces))]
-        while self.before_stop(text := start + b"".join(node.pieces[:kept])) != text:
+        while before_stop(text := start + b"".join(node.pieces[:kept]), self.stop) != text:
             kept -= 1
         if kept == len(node.tokens):
             return node.prefix
@@ -103,7 +111,7 @@ class Candidates:
         node = Node(prefix, pieces, parent.reply + b"".join(pieces), parent, parent.depth + 1, raw=math.exp(logprob))
         if eos:
             node.end = "eos"
-        elif self.before_stop(node.reply) != node.reply:
+        elif before_stop(node.reply, self.stop) != node.reply:
             node.end = "stop"
         elif self._room(node) <= 0:
             node.end = "length"
@@ -114,6 +122,12 @@ class Candidates:
         place = ",".join(map(str, node.prefix.path(self.prompt)))
         digest = blake2b(f"{self.seed}|{purpose}|{number}|{place}".encode(), digest_size=8).digest()
         return int.from_bytes(digest, "big") >> 1
+
+
+def before_stop(reply: bytes, stop: Sequence[str]) -> bytes:
+    """The bytes of a reply up to the first stop string."""
+    cuts = [at for string in stop if (at := reply.find(string.encode())) >= 0]
+    return reply[: min(cuts)] if cuts else reply
 
 
 def _continuations(results: list[AnyResult]) -> tuple[Continuation, ...]:

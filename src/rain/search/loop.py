@@ -14,7 +14,6 @@ from typing import Literal
 import numpy as np
 
 from rain.search.asks import (
-    CLAUSE_ENDS,
     Answer,
     AnyResult,
     Ask,
@@ -28,7 +27,7 @@ from rain.search.asks import (
     Withdrawn,
 )
 from rain.search.budget import Budget
-from rain.search.candidates import Candidates
+from rain.search.candidates import Candidates, before_stop
 from rain.search.events import (
     Added,
     BackedUp,
@@ -96,14 +95,13 @@ class Loop:
             self._drop_lost_iterations()
         for iteration in list(self.open):
             self._close(iteration)
-        root = self.tree.root
-        reply, text = self.candidates.without_end(root), root.reply
+        reply, text = self.candidates.without_end(self.tree.root), self.tree.root.reply
         if self.stopped and self.stopped != "cancelled":
             reply, text = self._commit_best_known()
         score = yield from self._final_score(reply)
         return Outcome(
-            tokens=self.tree.root.prefix.path(self.prompt) if not self.stopped else reply.path(self.prompt),
-            text=self.candidates.before_stop(text).decode("utf-8", "replace"),
+            tokens=(reply if self.stopped else self.tree.root.prefix).path(self.prompt),
+            text=before_stop(text, self.candidates.stop).decode("utf-8", "replace"),
             finish="stop" if self.tree.root.end in ("eos", "stop") else "length",
             stopped_by=self.stopped,
             score=score,
@@ -271,8 +269,10 @@ class Loop:
         shown = leaf.reply[len(self.tree.root.reply) :].decode("utf-8", "replace")
         self.outbox.append(Tried(number, _sets(path), shown, rewind))
 
-        end = leaf if leaf.end else (yield from self._look_ahead(number, leaf))
-        judged, reply = self.candidates.without_end(end), self.candidates.before_stop(end.reply)
+        end = yield from self.candidates.look_ahead(leaf)
+        if end is not leaf:
+            self.outbox.append(LookedAhead(number, end.text))
+        judged, reply = self.candidates.without_end(end), before_stop(end.reply, self.candidates.stop)
         tokens = judged.path(self.prompt)
         leaf.beyond = (tokens[leaf.prefix.length - self.prompt.length :], reply[len(leaf.reply) :])
 
@@ -311,29 +311,14 @@ class Loop:
             node = self.tree.select_child(node)
         return False
 
-    def _look_ahead(self, number: int, leaf: Node) -> Generator[list[Ask], list[AnyResult], Node]:
-        """The leaf with what is sampled beyond it; itself where it ends a clause already."""
-        how = self.settings.look_ahead
-        if how == "none" or (how == "clause" and leaf.reply.endswith(CLAUSE_ENDS)):
-            return leaf
-        beyond = yield from self.candidates.look_ahead(leaf)
-        self.outbox.append(LookedAhead(number, beyond.text))
-        return beyond if beyond.tokens else leaf
-
     def _expand(self, node: Node, path: list[Node]) -> Generator[list[Ask], list[AnyResult], None]:
-        """Give a leaf q children: the most likely tokens at depth 0, one greedy set and draws below."""
+        """Give a leaf its children; no other iteration may come here meanwhile."""
         node.busy = True
-        if node.depth == 0:
-            children = (yield from self.candidates.most_likely(node))[: self.settings.candidates]
-            children.sort(key=lambda child: child.tokens)
-            self.tree.attach(node, children)
-        else:
-            children = yield from self.candidates.drawn(node)
-            self.tree.attach(node, children, greedy_raw=children[0].raw)
+        children, greedy_raw = yield from self.candidates.children(node)
+        self.tree.attach(node, children, greedy_raw)
         node.busy = False
-        texts = tuple(child.text for child in children)
-        priors = tuple(child.prior for child in children)
-        self.outbox.append(Expanded(_sets(path), tuple(child.tokens for child in children), texts, priors))
+        columns = zip(*((child.tokens, child.text, child.prior) for child in children), strict=True)
+        self.outbox.append(Expanded(_sets(path), *columns))
 
     def _try_addition(self, node: Node, path: list[Node]) -> Generator[list[Ask], list[AnyResult], None]:
         """Dynamic node addition: the next most likely token at depth 0, a newly drawn set below."""

@@ -163,7 +163,7 @@ class Tree:
         return similar
 
     def update_siblings(self, node: Node, score: float) -> list[tuple[int, float, float, float]]:
-        """P eq. 2, similar siblings share a part of the score: ``v = (v·n + w·s)/(n + w)``, ``n += w``, w = gamma·cos."""
+        """P eq. 2, similar siblings share the score: ``v = (v·n + w·s)/(n + w)``, ``n += w`` with ``w = gamma·cos``."""
         assert node.parent is not None
         assert node.embedding is not None
         updates: list[tuple[int, float, float, float]] = []
