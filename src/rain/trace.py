@@ -35,7 +35,7 @@ from rain.search.loop import search
 from rain.search.settings import Settings, SettingsError, changed
 
 FORMAT = "rain-trace-1"
-METHODS = {"faithful": search, "vanilla": vanilla}
+MODES = ("faithful", "vanilla")
 """The modes whose searches can be recorded and replayed."""
 
 
@@ -58,7 +58,10 @@ class Header:
 
 def start(header: Header, prompt: Prefix) -> Search:
     """The search that ``header`` describes, at its beginning."""
-    return METHODS[header.mode](prompt, header.settings, header.budget, seed=header.seed, stop=header.stop)
+    if header.mode == "vanilla":
+        judged = header.preference is not None
+        return vanilla(prompt, header.settings, header.budget, seed=header.seed, stop=header.stop, judged=judged)
+    return search(prompt, header.settings, header.budget, seed=header.seed, stop=header.stop)
 
 
 class Writer:
@@ -162,7 +165,7 @@ class Trace:
             known["prompt_tokens"] = tuple(map(int, line["prompt_tokens"]))
             known["stop"] = tuple(map(str, line["stop"]))
             known["seed"] = int(line["seed"])
-            if line["mode"] not in METHODS:
+            if line["mode"] not in MODES:
                 raise ValueError(f"unknown mode {line['mode']!r}")
             return Header(**known)
         except (KeyError, TypeError, ValueError, SettingsError) as error:

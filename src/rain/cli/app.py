@@ -6,7 +6,6 @@ import os
 import sys
 from typing import Annotated
 
-import click
 import typer
 
 import rain
@@ -44,19 +43,22 @@ def main() -> None:
     """Run the command line. Exit codes: 0 done, 1 failed, 2 used wrongly, 130 interrupted."""
     try:
         code = app(standalone_mode=False)
-    except click.ClickException as error:
-        where = getattr(error, "ctx", None)
-        hint = f" Try '{where.command_path} --help'." if where else ""
-        _fail(error.format_message().rstrip(".") + "." + hint, 2)
     except (RainError, SettingsError) as error:
         _fail(str(error), getattr(error, "exit_code", 2))
-    except (KeyboardInterrupt, click.Abort):
+    except (KeyboardInterrupt, typer.Abort):
         _fail("interrupted", 130)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except MemoryError:
         _fail("out of memory; try a smaller --context or a smaller model", 1)
+    except Exception as error:
+        # Wrong use of the command line: Typer brings its own copy of click, or uses the installed one, by version.
+        tell = getattr(error, "format_message", None)
+        if tell is None:
+            raise
+        context = getattr(error, "ctx", None)
+        _fail(tell().rstrip(".") + "." + (f" Try '{context.command_path} --help'." if context else ""), 2)
     sys.exit(code if isinstance(code, int) else 0)
 
 

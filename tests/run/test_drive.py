@@ -1,0 +1,146 @@
+"""The driver: budgets, deadlines, cancelling, errors, and many searches on one engine."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Generator
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import settings as examples
+from hypothesis import strategies as st
+
+from rain.engines.scripted import ScriptedEngine
+from rain.errors import EngineError
+from rain.methods.vanilla import vanilla
+from rain.run.drive import Resources, drive
+from rain.search.asks import Prefix, Question, Result, Score, Stopped, TokenLogprobs, Vectors
+from rain.search.budget import Budget
+from rain.search.events import Committed, Event, Outcome
+from rain.search.loop import search
+from rain.search.settings import Settings, changed
+
+SETTINGS = changed(Settings(), {"iterations_per_set": 8, "fresh_iterations": 4})
+
+
+class AskingJudge:
+    """Two questions at once, as an evaluator would."""
+
+    def judge(self, reply: Prefix, complete: bool) -> Generator[list[Question], list[Result], Score | Stopped]:
+        results = yield [TokenLogprobs(reply, (5, 6), (7, 8)), TokenLogprobs(reply, (6, 5), (7, 8))]
+        for result in results:
+            if isinstance(result, Stopped):
+                return result
+        a, b = (float(result[0] > result[1]) for result in results)  # type: ignore[index, operator]
+        return Score(a + b - 1, a + b - 1)
+
+
+class ByLength:
+    def embed(self, texts: tuple[str, ...]) -> Vectors:
+        rows = np.array([[1.0, len(text) % 7] for text in texts], dtype=np.float32)
+        return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+def prompt(engine: ScriptedEngine) -> Prefix:
+    return Prefix((1, *engine.tokenizer.encode(" the movie was")))
+
+
+def finish(engine: ScriptedEngine, budget: Budget, **options: Any) -> tuple[list[Event], Outcome]:
+    async def work() -> tuple[list[Event], Outcome]:
+        running = search(prompt(engine), options.pop("settings", SETTINGS), budget)
+        events = [event async for event in drive(running, Resources(engine, AskingJudge(), ByLength()), **options)]
+        assert isinstance(events[-1], Outcome)
+        return events[:-1], events[-1]  # type: ignore[return-value]
+
+    return asyncio.run(work())
+
+
+def test_a_search_runs_to_its_end_and_counts_what_it_cost() -> None:
+    engine = ScriptedEngine(remembers=True)
+    events, outcome = finish(engine, Budget(max_tokens=10))
+    assert "".join(event.text for event in events if isinstance(event, Committed)) == outcome.text
+    assert outcome.usage == engine.totals
+
+
+@examples(max_examples=30, deadline=None)
+@given(st.integers(1, 1500), st.integers(1, 4), st.booleans())
+def test_forward_tokens_are_never_overrun(limit: int, leaves: int, remembers: bool) -> None:
+    engine = ScriptedEngine(remembers=remembers)
+    settings = changed(SETTINGS, {"parallel_leaves": leaves})
+    _, outcome = finish(engine, Budget(None, None, limit), max_forward_tokens=limit, settings=settings)
+    assert engine.totals.forward_tokens <= limit
+    assert outcome.stopped_by in ("budget", None)
+
+
+def test_a_deadline_takes_the_best_known_text() -> None:
+    engine = ScriptedEngine(delay=0.02)
+    started = time.monotonic()
+    _, outcome = finish(engine, Budget(max_tokens=200), deadline=time.monotonic() + 0.25)
+    assert outcome.stopped_by == "deadline"
+    assert outcome.text
+    assert time.monotonic() - started < 5
+
+
+def test_cancelling_keeps_what_is_committed() -> None:
+    engine = ScriptedEngine(delay=0.001)
+
+    async def work() -> tuple[str, Outcome]:
+        cancel, committed = asyncio.Event(), ""
+        running = search(prompt(engine), SETTINGS, Budget(max_tokens=300))
+        async for event in drive(running, Resources(engine, AskingJudge(), ByLength()), cancel=cancel):
+            if isinstance(event, Outcome):
+                return committed, event
+            if isinstance(event, Committed):
+                committed += event.text
+                cancel.set()
+        raise AssertionError
+
+    committed, outcome = asyncio.run(work())
+    assert outcome.stopped_by == "cancelled"
+    assert outcome.text == committed != ""
+
+
+def test_closing_the_driver_drops_the_work() -> None:
+    engine = ScriptedEngine(delay=0.001)
+
+    async def work() -> int:
+        running = drive(
+            search(prompt(engine), SETTINGS, Budget(max_tokens=300)), Resources(engine, AskingJudge(), ByLength())
+        )
+        async for _ in running:
+            break
+        await running.aclose()
+        return len(asyncio.all_tasks())
+
+    assert asyncio.run(work()) == 1
+
+
+def test_an_engine_that_fails_is_heard() -> None:
+    engine = ScriptedEngine(fail=lambda question: EngineError("the model is gone"))
+    with pytest.raises(EngineError, match="the model is gone"):
+        finish(engine, Budget(max_tokens=5))
+
+
+@pytest.mark.parametrize("leaves", [1, 4])
+def test_shuffled_answers_still_end_well(leaves: int) -> None:
+    engine = ScriptedEngine(shuffle=3)
+    _, outcome = finish(engine, Budget(max_tokens=10), settings=changed(SETTINGS, {"parallel_leaves": leaves}))
+    assert outcome.stopped_by is None
+    assert len(outcome.tokens) == 10 or outcome.finish == "stop"
+
+
+def test_vanilla_is_a_search_too() -> None:
+    engine = ScriptedEngine(remembers=True)
+
+    async def work(seed: int) -> Outcome:
+        running = vanilla(prompt(engine), SETTINGS, Budget(max_tokens=40), seed=seed)
+        events = [event async for event in drive(running, Resources(engine, AskingJudge()))]
+        assert isinstance(events[-1], Outcome)
+        return events[-1]
+
+    first, again, other = (asyncio.run(work(seed)) for seed in (1, 1, 2))
+    assert first.text == again.text != other.text
+    assert first.score is not None
