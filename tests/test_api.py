@@ -17,7 +17,7 @@ from rain.trace import Trace
 QUICK = {"iterations_per_set": 6, "fresh_iterations": 3}
 
 
-@pytest.fixture()
+@pytest.fixture
 def model() -> Model:
     return Model(ScriptedEngine())
 
@@ -151,11 +151,3 @@ def test_an_empty_prompt_is_refused(model: Model, prompt: Any) -> None:
 def test_a_prompt_longer_than_the_context_is_refused() -> None:
     with pytest.raises(rain.UsageError, match="leaves no room"):
         ask(Model(ScriptedEngine(context=32)), " the movie was" * 20)
-
-
-def test_importing_costs_nothing() -> None:
-    import subprocess
-    import sys
-
-    code = "import sys, rain; print([m for m in ('numpy', 'pydantic', 'jinja2', 'rich') if m in sys.modules])"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"

@@ -108,6 +108,13 @@ async def drive(
         await desk.close()
 
 
+async def judge(resources: Resources, reply: Prefix, complete: bool) -> tuple[Score | Stopped, Usage]:
+    """One judgement outside a search. ``complete``: the text ended there."""
+    answer = await _Desk(resources, None).judgement(0, reply, complete)
+    assert isinstance(answer.result, (Score, Stopped))
+    return answer.result, answer.usage
+
+
 class _Desk:
     """Open tickets and the tasks that work on them; keeps to the budget of forward tokens."""
 
@@ -166,14 +173,14 @@ class _Desk:
             assert self.resources.encoder is not None, "the search embeds texts: give an encoder"
             return Answer(ticket, self.resources.encoder.embed(ask.texts))
         if isinstance(ask, Judge):
-            return await self._judge(ticket, ask)
+            return await self.judgement(ticket, ask.reply, ask.complete)
         ((result, usage),) = await self._questions([ask])
         return Answer(ticket, result, usage)
 
-    async def _judge(self, ticket: int, ask: Judge) -> Answer:
+    async def judgement(self, ticket: int, reply: Prefix, complete: bool) -> Answer:
         """Step the evaluator: its questions of one turn go out together, so that they share a batch."""
         assert self.resources.evaluator is not None, "the search judges texts: give an evaluator"
-        judgement = self.resources.evaluator.judge(ask.reply, ask.complete)
+        judgement = self.resources.evaluator.judge(reply, complete)
         usage, results = Usage(), None
         while True:
             try:

@@ -47,7 +47,7 @@ class Candidates:
         return self._node(leaf, found.prefix, found.pieces, 0.0, found.end == "eos") if found.tokens else leaf
 
     def children(self, node: Node) -> Generator[list[Ask], list[AnyResult], tuple[list[Node], float | None]]:
-        """Expansion: q children. Depth 0: the most likely tokens. Below: a greedy set, its raw is returned, and draws."""
+        """Expansion: q children. Depth 0: the most likely tokens. Below: a greedy set (and its raw), then draws."""
         if node.depth:
             drawn = yield from self.drawn(node)
             return drawn, drawn[0].raw

@@ -1,0 +1,175 @@
+"""A preference: what to want of a text, and how each evaluator asks for it. Read from TOML, or made of a sentence."""
+
+from __future__ import annotations
+
+import tomllib
+from importlib import resources
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from rain.errors import UsageError
+
+Kind: TypeAlias = Literal["choice", "yes_no", "one_word", "contrastive"]
+Placement: TypeAlias = Literal["quoted", "in_place"]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Example(_Part):
+    """One solved case in front of the real one."""
+
+    user: str
+    """The person's line; empty where only the text counts."""
+    reply: str
+    answer: Literal["good", "neutral", "bad"]
+    order: tuple[Literal["good", "neutral", "bad"], ...]
+    """Which option stands at (A), (B), (C)."""
+    why: str
+
+
+class Choice(_Part):
+    """Options by letter, asked in several orders."""
+
+    task: str
+    """What stands first in a quoted prompt."""
+    question: str
+    """The same in one line, for asking in place."""
+    good: str
+    bad: str
+    neutral: str | None = None
+    """With a neutral option the choice is three-way."""
+    examples: tuple[Example, ...] = ()
+
+    @model_validator(mode="after")
+    def _orders_name_every_option(self) -> Choice:
+        options = {"good", "bad"} | ({"neutral"} if self.neutral else set())
+        for number, example in enumerate(self.examples, 1):
+            if set(example.order) != options or len(example.order) != len(options):
+                raise ValueError(f"example {number}: 'order' must name each of {', '.join(sorted(options))} once")
+        return self
+
+
+class YesNo(_Part):
+    """A question that a good text answers with yes, and one that it answers with no."""
+
+    task: str
+    positive: str
+    negative: str | None = None
+    yes: tuple[str, ...] = ("Yes", "yes", "YES")
+    no: tuple[str, ...] = ("No", "no", "NO")
+
+
+class OneWord(_Part):
+    """A line that the model completes, such as ``Sentiment:``."""
+
+    task: str
+    question: str
+    """Asked in place, before the answer that begins with ``label``."""
+    label: str
+    good: tuple[str, ...] = Field(min_length=1)
+    bad: tuple[str, ...] = Field(min_length=1)
+
+
+class Contrastive(_Part):
+    """An instruction that asks for the preference, and one that asks for its opposite."""
+
+    ask: str
+    opposite: str
+    plain_ask: str | None = None
+    """The same as a heading, for texts that are continued and not asked for."""
+    plain_opposite: str | None = None
+    scale: float = Field(default=2.0, gt=0)
+    """Soft score = tanh(scale x mean difference in nats per token)."""
+
+
+class Preference(_Part):
+    """What to want. Holds a section for each evaluator it supports."""
+
+    name: str
+    description: str
+    default: Kind
+    paper: Kind
+    """The evaluator the paper uses for it (or would), for the presets."""
+    placement: Placement = "in_place"
+    """Where questions are asked unless somebody says otherwise."""
+    choice: Choice | None = None
+    yes_no: YesNo | None = None
+    one_word: OneWord | None = None
+    contrastive: Contrastive | None = None
+
+    @property
+    def kinds(self) -> tuple[Kind, ...]:
+        """The evaluators that this preference has a section for."""
+        all_kinds: tuple[Kind, ...] = ("contrastive", "choice", "yes_no", "one_word")
+        return tuple(kind for kind in all_kinds if getattr(self, kind) is not None)
+
+    @model_validator(mode="after")
+    def _defaults_exist(self) -> Preference:
+        for field in ("default", "paper"):
+            if getattr(self, field) not in self.kinds:
+                raise ValueError(f"'{field}' is {getattr(self, field)!r}, but there is no section of that name")
+        return self
+
+
+def builtin_names() -> tuple[str, ...]:
+    """The names of the preferences that come with RAIN."""
+    files = resources.files("rain.preferences").joinpath("builtin").iterdir()
+    return tuple(sorted(file.name.removesuffix(".toml") for file in files if file.name.endswith(".toml")))
+
+
+def load(name_or_path: str | Path) -> Preference:
+    """A built-in preference by name, or one from a TOML file. Raises UsageError: unknown, or a broken file."""
+    if str(name_or_path) in builtin_names():
+        file = resources.files("rain.preferences").joinpath("builtin", f"{name_or_path}.toml")
+        return _read(file.read_text(encoding="utf-8"), str(file))
+    path = Path(name_or_path)
+    if not path.is_file():
+        raise UsageError(
+            f"no preference and no file {str(name_or_path)!r}; built in are {', '.join(builtin_names())}; "
+            "or describe what you want in a sentence with --prefer"
+        )
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: cannot be read as text: {error}") from error
+    return _read(text, str(path))
+
+
+def from_sentence(text: str) -> Preference:
+    """A preference for whatever the sentence says, judged by contrast or with yes and no."""
+    wish = text.strip().rstrip(".")
+    if not wish:
+        raise UsageError("the sentence that says what to prefer is empty")
+    return Preference(
+        name="sentence",
+        description=text.strip(),
+        default="contrastive",
+        paper="contrastive",
+        contrastive=Contrastive(
+            ask=f"Follow this rule in your answer: {wish}.",
+            opposite=f"Do the exact opposite of this rule in your answer: {wish}.",
+            plain_ask=f"A text that follows this rule: {wish}.",
+            plain_opposite=f"A text that does the exact opposite of this rule: {wish}.",
+        ),
+        yes_no=YesNo(
+            task=f"Decide whether a text follows this rule: {wish}.",
+            positive=f"Does the last answer follow this rule: {wish}? Answer yes or no.",
+            negative=f"Does the last answer break this rule: {wish}? Answer yes or no.",
+        ),
+    )
+
+
+def _read(text: str, where: str) -> Preference:
+    try:
+        return Preference.model_validate(tomllib.loads(text))
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"{where}: not valid TOML: {error}") from error
+    except ValidationError as error:
+        faults = "; ".join(
+            f"{'.'.join(str(part) for part in fault['loc']) or 'file'}: {fault['msg']}" for fault in error.errors()[:3]
+        )
+        raise UsageError(f"{where}: {faults}. See rain/preferences/builtin for complete examples.") from error
