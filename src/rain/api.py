@@ -235,7 +235,8 @@ class Plan:
         if "similarity_threshold" not in named:
             settings = changed(settings, {"similarity_threshold": similarity_threshold})
         settings = changed(settings, {"length_limit": min(settings.length_limit, engine.can.context)})
-        conversation = _conversation(engine, prompt, options.get("system"), options.get("style"))
+        style = options.get("style") or ("plain" if options.get("preset") == "positive" else None)
+        conversation = _conversation(engine, prompt, options.get("system"), style)
         tokens = chat.prompt_tokens(engine, conversation)
         if len(tokens) >= settings.length_limit:
             raise UsageError(
@@ -265,9 +266,16 @@ class Plan:
         if self.preference is None:
             return None
         kind = self.kind or (self.preference.paper if self.paper else None)
-        both = not (self.paper and kind == "yes_no")
+        as_paper = self.paper and kind == self.preference.paper
         return preferences.make_evaluator(
-            self.preference, engine, self.conversation, prompt, kind=kind, placement=self.placement, both_wordings=both
+            self.preference,
+            engine,
+            self.conversation,
+            prompt,
+            kind=kind,
+            placement=self.placement,
+            shots=True if as_paper and kind == "choice" else None,
+            both_wordings=not (as_paper and kind == "yes_no"),
         )
 
     def header(self, model: str, prompt: Prefix, evaluator: Evaluator | None) -> Header:

@@ -149,6 +149,20 @@ def test_the_paper_asks_yes_or_no_once():
                                         "Is the last answer true? Reply with yes or no.\nAnswer: ")  # fmt: skip
 
 
+def test_the_papers_question_reads_up_to_the_last_full_stop():
+    engine = FakeEngine()
+    prompt = start(engine)
+    reply = behind(prompt, " It is. So", " it seems. And then")
+    for both, seen in ((False, " It is. So it seems."), (True, " It is. So it seems. And then")):
+        evaluator = make_evaluator(load("truthful"), engine, HELLO, prompt, kind="yes_no", both_wordings=both)
+        engine.judge(evaluator, reply)
+        question = engine.batches[-1][0]
+        assert seen + "\n" in engine.tokenizer.decode(question.prefix.path() + question.tokens)
+    evaluator = make_evaluator(load("truthful"), engine, HELLO, prompt, kind="yes_no", both_wordings=False)
+    engine.judge(evaluator, behind(prompt, " It seems"))
+    assert " It seems" in engine.tokenizer.decode(engine.batches[-1][0].prefix.path())
+
+
 def test_one_word_compares_the_first_tokens_of_the_labels():
     engine = FakeEngine(lambda context, token: -0.2 if token in b"pP" else -1.7)
     plain = Conversation((Message("user", "The film was"),), "plain")
@@ -187,7 +201,9 @@ def test_contrast_works_in_every_style(style, template):
     engine.judge(make_evaluator(load("positive"), engine, conversation, prompt), behind(prompt, " fine."))
     good, bad = (engine.tokenizer.decode(question.prefix.path()) for question in engine.batches[0])
     assert good.endswith(" fine.")
-    assert ("positive review" in good, "negative review" in bad) == ((True, True) if style == "plain" else (False, False))
+    assert ("positive review" in good, "negative review" in bad) == (
+        (True, True) if style == "plain" else (False, False)
+    )
 
 
 @pytest.mark.parametrize("kind", ["choice", "yes_no", "one_word", "contrastive"])

@@ -108,6 +108,15 @@ def common_prefix(sequences: list[tuple[int, ...]]) -> tuple[int, ...]:
     return first[:length]
 
 
+def to_last_full_stop(piece: Callable[[int], bytes], reply: Prefix, prompt: Prefix) -> Prefix:
+    """``reply`` without what follows its last full stop; all of it where there is none."""
+    for link in reversed(reply.chain(prompt)):
+        for count in range(len(link.tokens), 0, -1):
+            if b"." in piece(link.tokens[count - 1]):
+                return link if count == len(link.tokens) else Prefix(link.tokens[:count], link.parent)
+    return reply
+
+
 def _quote(conversation: Conversation) -> str:
     spoken = [message for message in conversation.messages if message.role != "system"]
     if conversation.style == "plain":

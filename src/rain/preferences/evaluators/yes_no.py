@@ -11,7 +11,7 @@ from typing import Literal
 
 from rain.errors import UsageError
 from rain.preferences.evaluators import Case, Judgement, logprobs, stopped
-from rain.preferences.placement import Placed, common_prefix, place
+from rain.preferences.placement import Placed, common_prefix, place, to_last_full_stop
 from rain.preferences.preference import Kind, YesNo
 from rain.search.asks import Prefix, Question, Score, TokenLogprobs
 
@@ -29,6 +29,9 @@ class YesNoEvaluator:
         if case.shots:
             raise UsageError("'yes_no' has no examples; leave 'shots' out")
         self.placement = case.placement or case.preference.placement
+        self._whole = case.both_wordings
+        """The paper's single question reads the text up to its last full stop only (C)."""
+        self._piece, self._prompt = case.engine.tokenizer.piece, case.prompt
         fixed = f"{section.task}\n\n"
         self._placed = place(case.engine, case.conversation, case.prompt, self.placement, fixed)
         asked = _ask(self._placed, section, section.positive)
@@ -39,7 +42,7 @@ class YesNoEvaluator:
 
     def judge(self, reply: Prefix, complete: bool) -> Judgement:
         """Both wordings at once; see :meth:`Evaluator.judge`."""
-        prefix = self._placed.reply(reply)
+        prefix = self._placed.reply(reply if self._whole else to_last_full_stop(self._piece, reply, self._prompt))
         questions: list[Question] = [TokenLogprobs(prefix, tokens, yes + no) for _, tokens, yes, no in self._asked]
         answers = yield questions
         stop = stopped(answers)
