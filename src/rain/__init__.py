@@ -10,9 +10,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from rain.api import Model, NothingPassed, Options, Reply, ReplyUsage, load
+    from rain.api import Model, load
     from rain.errors import EngineError, MissingExtra, RainError, UsageError
     from rain.preferences import Preference
+    from rain.reply import NothingPassed, Reply, ReplyUsage
+    from rain.request import Options
     from rain.search.budget import Budget
     from rain.search.settings import Settings, SettingsError
 
@@ -23,12 +25,12 @@ _HOMES = {
     "EngineError": "rain.errors",
     "MissingExtra": "rain.errors",
     "Model": "rain.api",
-    "NothingPassed": "rain.api",
-    "Options": "rain.api",
+    "NothingPassed": "rain.reply",
+    "Options": "rain.request",
     "Preference": "rain.preferences",
     "RainError": "rain.errors",
-    "Reply": "rain.api",
-    "ReplyUsage": "rain.api",
+    "Reply": "rain.reply",
+    "ReplyUsage": "rain.reply",
     "Settings": "rain.search.settings",
     "SettingsError": "rain.search.settings",
     "UsageError": "rain.errors",

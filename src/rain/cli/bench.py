@@ -14,7 +14,9 @@ from rain.errors import UsageError
 from rain.search.budget import Budget
 
 if TYPE_CHECKING:
-    from rain.api import Mode, Model, Options, Reply
+    from rain.api import Model
+    from rain.reply import Mode, Reply
+    from rain.request import Options
 
 PROMPTS = (
     "We watched it on a rainy Sunday afternoon and",
@@ -59,7 +61,7 @@ def bench(
         "settings": options.settings(set_),
         "budget": Budget(max_tokens=max_tokens),
     }
-    from rain.api import check_options
+    from rain.request import check_options
 
     for mode in chosen:
         options_: Any = {**wanted, "mode": mode}
@@ -109,7 +111,7 @@ def _measure(model: Model, texts: list[str], modes: list[str], wanted: Options, 
 
 
 def _mode(name: str) -> Mode:
-    from rain.api import MODES
+    from rain.reply import MODES
 
     return next(mode for mode in MODES if mode == name)
 

@@ -9,7 +9,7 @@ from rain.cli import options
 from rain.cli.generate import answer, check, show
 
 if TYPE_CHECKING:
-    from rain.api import Options
+    from rain.request import Options
 
 
 def chat(

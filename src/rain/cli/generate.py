@@ -16,7 +16,9 @@ from rain.cli import options
 from rain.errors import UsageError
 
 if TYPE_CHECKING:
-    from rain.api import Model, Options, Prompt, Reply
+    from rain.api import Model
+    from rain.reply import Reply
+    from rain.request import Options, Prompt
 
 
 def generate(
@@ -88,7 +90,7 @@ def generate(
 
 def check(wanted: Options) -> None:
     """Raise UsageError or SettingsError for what can be seen to be wrong without a model."""
-    from rain.api import check_options
+    from rain.request import check_options
 
     check_options(wanted)
 
@@ -97,8 +99,9 @@ def answer(model: Model, prompt: Prompt, wanted: Options, *, visible: bool, befo
     """Search a reply, drawn on the terminal if there is one. The first Ctrl-C ends it with what is committed."""
     from rich.console import Console
 
-    from rain.api import Reply, run
+    from rain.api import run
     from rain.cli.live import View
+    from rain.reply import Reply
 
     console = Console()
     shown = visible and console.is_terminal

@@ -1,0 +1,60 @@
+"""What comes back: one reply, and what it cost."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+from rain.errors import RainError
+from rain.search.events import StopReason
+
+Mode: TypeAlias = Literal["faithful", "vanilla"]
+MODES: tuple[Mode, ...] = ("faithful", "vanilla")
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyUsage:
+    """What a reply cost. ``forward_tokens`` went through the model, judge's prompts included; cached ones did not."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    forward_tokens: int
+    cached_tokens: int
+    model_calls: float
+    iterations: int
+    rewinds: int
+    drafted_tokens: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """One reply. ``score``: one judgement of the whole text in [-1, 1], None where it was not judged."""
+
+    text: str
+    finish_reason: Literal["stop", "length", "content_filter"]
+    preference: str | None
+    mode: Mode
+    model: str
+    seed: int
+    score: float | None
+    stopped_by: StopReason | None
+    """What ended the search before its time; the text is then the best that was known."""
+    judge: dict[str, Any] | None
+    usage: ReplyUsage
+
+    def as_dict(self) -> dict[str, Any]:
+        """The reply as JSON has it."""
+        return dataclasses.asdict(self)
+
+
+class NothingPassed(RainError):
+    """No reply was good enough, and ``on_failure="raise"`` was asked for; :attr:`reply` is the best that was known."""
+
+    def __init__(self, reply: Reply) -> None:
+        super().__init__(
+            f"no reply passed preference '{reply.preference}' (best score {reply.score}); "
+            "give it a larger budget, another seed, or --on-failure best"
+        )
+        self.reply = reply
