@@ -75,6 +75,14 @@ def test_forward_tokens_are_never_overrun(limit: int, leaves: int, remembers: bo
     assert outcome.stopped_by in ("budget", None)
 
 
+def test_a_budget_is_used_before_the_search_gives_up() -> None:
+    engine = ScriptedEngine(remembers=True)
+    settings = changed(SETTINGS, {"minimum_visits": 1000})
+    _, outcome = finish(engine, Budget(max_forward_tokens=900), max_forward_tokens=900, settings=settings)
+    assert outcome.stopped_by == "budget"
+    assert engine.totals.forward_tokens > 800
+
+
 def test_a_deadline_takes_the_best_known_text() -> None:
     engine = ScriptedEngine(delay=0.02)
     started = time.monotonic()

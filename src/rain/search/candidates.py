@@ -41,7 +41,8 @@ class Candidates:
         clause = self.settings.look_ahead == "clause"
         if leaf.end or self.settings.look_ahead == "none" or (clause and leaf.reply.endswith(CLAUSE_ENDS)):
             return leaf
-        room = min(self.settings.look_ahead_tokens, self._room(leaf), self.forward_left())
+        # Half of what the budget leaves: where something was evicted, the leaf itself must be read again.
+        room = min(self.settings.look_ahead_tokens, self._room(leaf), self.forward_left() // 2)
         until = Until(int(max(0, room)), clause=clause, stop=self.stop)
         (found,) = _continuations((yield [Sample(leaf.prefix, (self._seed(leaf, "look ahead"),), until)]))
         return self._node(leaf, found.prefix, found.pieces, 0.0, found.end == "eos") if found.tokens else leaf
