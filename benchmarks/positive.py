@@ -72,6 +72,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--limit", type=positive, metavar="N", help="only the first N openings")
     parser.add_argument("--seeds", type=positive, default=1, metavar="N", help="samples of each opening (default 1)")
     parser.add_argument("--model", default="smollm2")
+    parser.add_argument("--threads", type=positive, metavar="N", help="CPU threads (default all cores)")
     parser.add_argument("--evaluator", default="contrastive", help="how RAIN judges (default contrastive)")
     parser.add_argument("--max-tokens", type=positive, default=40, metavar="N")
     parser.add_argument("--max-iterations", type=positive, metavar="N", help="budget of one RAIN reply (default: none)")
@@ -124,7 +125,7 @@ def take_samples(
     import rain
 
     analyzer = SentimentIntensityAnalyzer()
-    model = rain.load(options.model)
+    model = rain.load(options.model, threads=options.threads)
     options.out.parent.mkdir(parents=True, exist_ok=True)
     start, seconds_of = time.monotonic(), {method: [0.0, 0] for method in METHODS}
     broken = options.out.exists() and not options.out.read_bytes().endswith(b"\n") and options.out.stat().st_size > 0

@@ -3,7 +3,7 @@
     .venv/bin/python benchmarks/wordings.py --style plain [--model smollm2]
 
 Prints, for each pair of wordings, the area under the curve over all samples, the share of same-prompt pairs ranked
-correctly, and the spread of the mean difference in nats per token, which the scale of the soft score comes from.
+correctly, and the spread of the mean difference in nats per token, which shows a wording's bias and force.
 """
 
 # ruff: noqa: E501  (wordings stand on one line each)
@@ -27,6 +27,8 @@ from rain.run.drive import Resources, judge
 from rain.search.asks import Prefix, Score
 
 HERE = Path(__file__).parent
+WEIGHT = 0.02
+"""Small, so that no score saturates."""
 PLAIN = [
     ("A glowing review by somebody who loved every minute of it. Ten stars out of ten.", "A scathing review by somebody who hated every minute of it. One star out of ten."),
     ("Positive review:", "Negative review:"),
@@ -52,7 +54,7 @@ async def differences(
 ) -> list[float]:
     """Mean difference in nats per token of each sample's reply."""
     section = {"plain": {"plain_ask": wording[0], "plain_opposite": wording[1]}, "chat": {}}[style]
-    contrast = Contrastive(ask=wording[0], opposite=wording[1], scale=1, **section)
+    contrast = Contrastive(ask=wording[0], opposite=wording[1], weight=WEIGHT, **section)
     preference = load("positive").model_copy(update={"contrastive": contrast})
     found = []
     for row in rows:
@@ -60,9 +62,11 @@ async def differences(
         prompt = Prefix(prompt_tokens(engine, conversation))
         evaluator = make_evaluator(preference, engine, conversation, prompt, kind="contrastive")
         reply = str(row["reply"]) if style == "plain" else str(row["prompt"]) + str(row["reply"])
-        score, _ = await judge(Resources(engine, evaluator), Prefix(engine.tokenizer.encode(reply), prompt), True)
+        text = Prefix(engine.tokenizer.encode(reply), prompt)
+        score, _ = await judge(Resources(engine, evaluator), text, True)
         assert isinstance(score, Score)
-        found.append(math.atanh(max(-1 + 1e-12, min(1 - 1e-12, score.soft))))
+        # Of two instructions, soft = tanh(weight x sum / 2).
+        found.append(2 * math.atanh(score.soft) / WEIGHT / len(text.tokens))
     return found
 
 

@@ -173,15 +173,27 @@ def test_one_word_compares_the_first_tokens_of_the_labels():
     assert set(engine.batches[0][0].choices) == set(b"pPnN")
 
 
-def test_contrast_is_the_mean_difference_per_token_squashed():
+def test_contrast_is_the_probability_of_the_instruction_given_the_text():
     engine = FakeEngine(lambda context, token: -1.0 if "kind and careful" in context else -1.25)
     prompt = start(engine)
     preference = load("harmless")
     evaluator = make_evaluator(preference, engine, HELLO, prompt)
     score = engine.judge(evaluator, behind(prompt, "No", " way."))
-    assert score.soft == pytest.approx(math.tanh(preference.contrastive.scale * 0.25))
+    odds = math.exp(preference.contrastive.weight * 0.25 * len("No way."))
+    assert score.soft == pytest.approx(odds / (1 + odds) - 1 / (1 + odds))
     assert score.hard == 1.0
     assert [type(question) for question in engine.batches[0]] == [TextLogprobs, TextLogprobs]
+
+
+def test_a_text_that_takes_no_side_is_not_good_by_contrast():
+    likely = {"very positive": -1.2, "very negative": -1.5, "neutral review": -0.4}
+    engine = FakeEngine(lambda context, token: next(v for k, v in likely.items() if k in context), template=None)
+    plain = Conversation((Message("user", "The film was"),), "plain")
+    prompt = start(engine, plain)
+    score = engine.judge(make_evaluator(load("positive"), engine, plain, prompt), behind(prompt, " shown."))
+    assert len(engine.batches[0]) == 3
+    assert 0 < score.soft < 0.1
+    assert score.hard == 0.0
 
 
 def test_an_empty_reply_is_neither_good_nor_bad_by_contrast():
@@ -199,7 +211,7 @@ def test_contrast_works_in_every_style(style, template):
     conversation = Conversation((Message("user", "The film was"),), style)
     prompt = start(engine, conversation)
     engine.judge(make_evaluator(load("positive"), engine, conversation, prompt), behind(prompt, " fine."))
-    good, bad = (engine.tokenizer.decode(question.prefix.path()) for question in engine.batches[0])
+    good, bad, _neutral = (engine.tokenizer.decode(question.prefix.path()) for question in engine.batches[0])
     assert good.endswith(" fine.")
     assert ("positive review" in good, "negative review" in bad) == (
         (True, True) if style == "plain" else (False, False)
@@ -243,11 +255,11 @@ def test_mirrored_links_are_freed_with_the_branch():
     evaluator = make_evaluator(load("harmless"), engine, HELLO, prompt)
     reply = behind(prompt, "No", " way.")
     engine.judge(evaluator, reply)
-    assert len(evaluator._asked_for._links) == 2
+    assert len(evaluator._mirrors[0]._links) == 2
     del reply
     engine.batches.clear()
     gc.collect()
-    assert len(evaluator._asked_for._links) == 0
+    assert len(evaluator._mirrors[0]._links) == 0
 
 
 @pytest.mark.parametrize("placement", ["quoted", "in_place"])

@@ -61,7 +61,7 @@ def test_contrast_ranks_praise_above_complaint(engine: Engine) -> None:
     won = sum(good > bad for good in liked for bad in disliked)
     assert won >= 13, f"{won} of 16 pairs: {liked} {disliked}"
     assert max(liked) > 0.3
-    assert min(disliked) < -0.3
+    assert min(disliked) < -0.2
 
 
 def test_contrast_costs_twice_the_new_tokens(engine: Engine) -> None:

@@ -75,15 +75,18 @@ class OneWord(_Part):
 
 
 class Contrastive(_Part):
-    """An instruction that asks for the preference, and one that asks for its opposite."""
+    """An instruction that asks for the preference, one that asks for its opposite and, maybe, one for neither."""
 
     ask: str
     opposite: str
+    neutral: str | None = None
+    """With it, a text must not only be likelier than under the opposite, but also than one that takes no side."""
     plain_ask: str | None = None
     """The same as a heading, for texts that are continued and not asked for."""
     plain_opposite: str | None = None
-    scale: float = Field(default=2.0, gt=0)
-    """Soft score = tanh(scale x mean difference in nats per token)."""
+    plain_neutral: str | None = None
+    weight: float = Field(default=0.5, gt=0)
+    """Of the evidence: 1 takes the log-probabilities at their word, less is more careful."""
 
 
 class Preference(_Part):

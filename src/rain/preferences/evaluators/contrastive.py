@@ -1,11 +1,14 @@
-"""Contrast: how much likelier the text is under an instruction that asks for the preference than under its opposite.
+"""Contrast: under which instruction is the text likeliest, the one that asks for the preference or its opposite?
 
-Needs no answer format, so that models too small to answer a question can judge. Costs the reply's new tokens twice.
+Needs no answer format, so that models too small to answer a question can judge. Costs the reply's new tokens once for
+each instruction. Bayes' rule with equal priors: the probability of an instruction, given the text, is the softmax of
+the text's log-probabilities under each. The specification has the mean difference per token; the sum is used because a
+mean hardly moves any more once the text is long, and because a probability has a natural threshold to stop at.
 """
 
 from __future__ import annotations
 
-from math import fsum, tanh
+from math import exp, fsum
 from typing import Literal
 
 from rain.errors import UsageError
@@ -16,7 +19,7 @@ from rain.search.asks import Prefix, Score, TextLogprobs
 
 
 class ContrastiveEvaluator:
-    """Soft: tanh(scale x mean difference in nats per token); hard: its sign. An empty reply scores 0."""
+    """Soft: P(asked for) - P(opposite); hard: 1, -1 or (neutral, tied) 0 by which is likeliest. No text scores 0."""
 
     kind: Kind = "contrastive"
     placement: Placement = "quoted"
@@ -38,19 +41,23 @@ class ContrastiveEvaluator:
         plain = case.conversation.style == "plain"
         ask = section.plain_ask if plain and section.plain_ask else section.ask
         opposite = section.plain_opposite if plain and section.plain_opposite else section.opposite
-        self._scale = section.scale
-        self._asked_for = instructed(case.engine, case.conversation, case.prompt, ask)
-        self._opposite = instructed(case.engine, case.conversation, case.prompt, opposite)
+        neutral = section.plain_neutral if plain and section.plain_neutral else section.neutral
+        self._weight = section.weight
+        texts = [ask, opposite] if neutral is None else [ask, opposite, neutral]
+        self._mirrors = [instructed(case.engine, case.conversation, case.prompt, text) for text in texts]
 
     def judge(self, reply: Prefix, complete: bool) -> Judgement:
-        """The text behind both instructions at once; see :meth:`Evaluator.judge`."""
-        asked_for, opposite = self._asked_for.of(reply), self._opposite.of(reply)
-        if asked_for is self._asked_for.root:
+        """The text behind every instruction at once; see :meth:`Evaluator.judge`."""
+        texts = [mirror.of(reply) for mirror in self._mirrors]
+        if texts[0] is self._mirrors[0].root:
             return Score(soft=0.0, hard=0.0)
-        answers = yield [TextLogprobs(asked_for, self._asked_for.root), TextLogprobs(opposite, self._opposite.root)]
+        roots = (mirror.root for mirror in self._mirrors)
+        answers = yield [TextLogprobs(text, root) for text, root in zip(texts, roots, strict=True)]
         stop = stopped(answers)
         if stop:
             return stop
-        wanted, unwanted = logprobs(answers[0]), logprobs(answers[1])
-        difference = fsum(a - b for a, b in zip(wanted, unwanted, strict=True)) / len(wanted)
-        return Score(soft=tanh(self._scale * difference), hard=float((difference > 0) - (difference < 0)))
+        evidence = [self._weight * fsum(logprobs(answer)) for answer in answers]
+        weights = [exp(value - max(evidence)) for value in evidence]
+        soft = (weights[0] - weights[1]) / fsum(weights)
+        best = max(evidence)
+        return Score(soft=soft, hard=float((evidence[0] == best) - (evidence[1] == best)))
