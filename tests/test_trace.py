@@ -11,7 +11,7 @@ import pytest
 from rain.engines.scripted import ScriptedEngine
 from rain.errors import UsageError
 from rain.run.drive import Resources, drive
-from rain.search.asks import Prefix
+from rain.search.asks import Answer, Continuation, Prefix
 from rain.search.budget import Budget
 from rain.search.events import Event, Outcome
 from rain.search.settings import Settings, changed
@@ -47,6 +47,17 @@ def test_an_interrupted_trace_replays_as_far_as_it_goes(tmp_path: Path) -> None:
     half = list(Trace(tmp_path / "half.jsonl").replay())
     assert 0 < len(half) < len(events)
     assert half == events[: len(half)]
+
+
+def test_characters_that_end_lines_elsewhere_do_no_harm(tmp_path: Path) -> None:
+    writer = Writer(tmp_path / "t.jsonl", Header("m", "vanilla", "a\u2028b\x85c", (1, 2), SETTINGS, Budget(3), 3, ()))
+    tried = Continuation(Prefix((5,), Prefix((1, 2))), (b"\x85\xe2\x80\xa8",), (-1.0,), "eos")
+    writer.answers([Answer(1, (tried,))])
+    writer.close()
+    trace = Trace(tmp_path / "t.jsonl")
+    assert trace.header.prompt == "a\u2028b\x85c"
+    assert list(trace.replay()) == []
+    assert len(trace.lines) == 2
 
 
 def test_a_changed_event_is_found(tmp_path: Path) -> None:

@@ -7,6 +7,8 @@ import time
 from collections import deque
 from collections.abc import AsyncGenerator, Coroutine
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import aclosing
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar, Unpack
@@ -63,37 +65,40 @@ class Model:
 
     async def agenerate(self, prompt: Prompt, **options: Unpack[Options]) -> Reply:
         """:meth:`generate` for use in an event loop."""
-        async for event in self.stream(prompt, **options):
-            if isinstance(event, Reply):
-                return event
+        async with aclosing(self.stream(prompt, **options)) as events:
+            async for event in events:
+                if isinstance(event, Reply):
+                    return event
         raise AssertionError("a stream ends with its reply")
 
     async def stream(self, prompt: Prompt, **options: Unpack[Options]) -> AsyncGenerator[Event | Reply]:
         """The search's events as they happen, then the :class:`Reply`. Close the generator to drop the search."""
         started = time.monotonic()
         plan = self.plan(prompt, **options)
+        deadline = None if plan.budget.max_seconds is None else started + plan.budget.max_seconds
+        cancel, limit = options.get("cancel"), plan.budget.max_forward_tokens
+        thinking = think(self.engine, plan.conversation, plan.prompt, seed=plan.seed, limit=limit)
+        thoughts, spent = await _in_time(thinking, deadline, cancel) or (plan.prompt, Usage())
         budget = plan.budget
-        deadline = None if budget.max_seconds is None else started + budget.max_seconds
-        spent = Usage()
-        resources = Resources(self.engine, None, self.encoder)
-        thoughts, used = await think(self.engine, plan.conversation, plan.prompt, seed=plan.seed)
-        spent += used
+        if limit is not None and spent.forward_tokens:
+            budget = replace(budget, max_forward_tokens=max(1, limit - spent.forward_tokens))
         self._recent.append(thoughts)
-        resources.evaluator = plan.evaluator(self.engine, thoughts)
-        header = plan.header(self.name, thoughts, resources.evaluator)
+        evaluator = plan.evaluator(self.engine, thoughts)
+        resources = Resources(self.engine, evaluator, self.encoder)
+        header = plan.header(self.name, thoughts, evaluator, budget)
         writer = Writer(Path(plan.trace), header) if plan.trace else None
         running = drive(
             start(header, thoughts),
             resources,
             max_forward_tokens=budget.max_forward_tokens,
             deadline=deadline,
-            cancel=options.get("cancel"),
+            cancel=cancel,
             recorder=writer,
         )
         try:
             async for event in running:
                 if isinstance(event, Outcome):
-                    yield plan.reply(self.name, event, resources.evaluator, spent, time.monotonic() - started)
+                    yield plan.reply(header, event, spent, time.monotonic() - started)
                 else:
                     yield event
         finally:
@@ -114,6 +119,21 @@ class Model:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         self.close()
+
+
+async def _in_time(work: Coroutine[Any, Any, T], deadline: float | None, cancel: asyncio.Event | None) -> T | None:
+    """What ``work`` gives, None where time was up or ``cancel`` was set first."""
+    task = asyncio.ensure_future(work)
+    alarm = asyncio.ensure_future(cancel.wait()) if cancel else None
+    seconds = None if deadline is None else max(0.0, deadline - time.monotonic())
+    try:
+        await asyncio.wait({task, alarm} if alarm else {task}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        return task.result() if task.done() else None
+    finally:
+        for one in (task, alarm):
+            if one and not one.done():
+                one.cancel()
+                await asyncio.gather(one, return_exceptions=True)
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:

@@ -108,7 +108,7 @@ class Plan:
             seed=options.get("seed", 0),
             kind=options.get("evaluator"),
             placement=options.get("placement"),
-            paper=options.get("preset") is not None and not options.get("preference"),
+            paper=options.get("preset") is not None and not (options.get("preference") or options.get("prefer")),
             score_given="score" in named,
             on_failure=options.get("on_failure") or "best",
             trace=options.get("trace"),
@@ -131,7 +131,8 @@ class Plan:
             both_wordings=not (as_paper and kind == "yes_no"),
         )
 
-    def header(self, model: str, prompt: Prefix, evaluator: Evaluator | None) -> Header:
+    def header(self, model: str, prompt: Prefix, evaluator: Evaluator | None, budget: Budget) -> Header:
+        """What the search is started with; ``prompt`` and ``budget`` are what thinking has left of the plan's own."""
         settings = self.settings
         if evaluator and not self.score_given:
             settings = changed(settings, {"score": "hard" if self.paper else evaluator.score})
@@ -141,28 +142,29 @@ class Plan:
             prompt=self.shown,
             prompt_tokens=prompt.path(),
             settings=settings,
-            budget=self.budget,
+            budget=budget,
             seed=self.seed,
             stop=chat.stop_strings(self.conversation),
             preference=self.preference.name if self.preference else None,
             judge=_judge(evaluator),
         )
 
-    def reply(self, model: str, outcome: Outcome, evaluator: Evaluator | None, before: Usage, seconds: float) -> Reply:
+    def reply(self, header: Header, outcome: Outcome, before: Usage, seconds: float) -> Reply:
+        """The reply to ``outcome``; ``before``: what was spent before the search. Raises NothingPassed if asked for."""
         usage = before + outcome.usage
         score: float | None = None
-        if outcome.score and evaluator:
-            score = outcome.score.soft if evaluator.score == "soft" else outcome.score.hard
+        if outcome.score:
+            score = outcome.score.soft if header.settings.score == "soft" else outcome.score.hard
         reply = Reply(
             text=outcome.text,
             finish_reason=outcome.finish,
-            preference=self.preference.name if self.preference else None,
+            preference=header.preference,
             mode=self.mode,
-            model=model,
+            model=header.model,
             seed=self.seed,
             score=score,
             stopped_by=outcome.stopped_by,
-            judge=_judge(evaluator),
+            judge=header.judge,
             usage=ReplyUsage(
                 prompt_tokens=self.prompt.length,
                 completion_tokens=len(outcome.tokens),
@@ -215,7 +217,7 @@ def _preference(options: Options) -> Preference | None:
     if given and sentence:
         raise UsageError("give either --preference or --prefer, not both")
     if sentence is not None:
-        return preferences.from_sentence(sentence)
+        return preferences.from_sentence(_printable(sentence))
     if isinstance(given, Preference):
         return given
     if given:
@@ -233,12 +235,17 @@ def _preference(options: Options) -> Preference | None:
 def _conversation(engine: Engine, prompt: Prompt, system: str | None, style: Style | None) -> Conversation:
     chosen = style or chat.default_style(engine)
     if isinstance(prompt, str):
-        messages: tuple[Message, ...] = (Message("user", prompt),)
+        messages: tuple[Message, ...] = (Message("user", _printable(prompt)),)
     else:
-        messages = chat.parse_messages(json.dumps(list(prompt), default=str))
+        messages = chat.parse_messages(_printable(json.dumps(list(prompt), default=str, ensure_ascii=False)))
     if system:
-        messages = (Message("system", system), *messages)
+        messages = (Message("system", _printable(system)), *messages)
     return Conversation(messages, chosen)
+
+
+def _printable(text: str) -> str:
+    """Bytes that are no text come from a command line as lone surrogates, which nothing can write down."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def _judge(evaluator: Evaluator | None) -> dict[str, Any] | None:

@@ -6,6 +6,7 @@ A replay feeds the answers to a new search and compares what comes out, so it ne
 from __future__ import annotations
 
 import base64
+import contextlib
 import dataclasses
 import json
 from collections.abc import Iterator, Sequence
@@ -14,7 +15,7 @@ from typing import Any, TextIO
 
 import numpy as np
 
-from rain.errors import UsageError
+from rain.errors import RainError, UsageError
 from rain.methods.vanilla import vanilla
 from rain.search.asks import (
     Answer,
@@ -32,9 +33,11 @@ from rain.search.asks import (
 from rain.search.budget import Budget
 from rain.search.events import Event, Outcome, Search
 from rain.search.loop import search
-from rain.search.settings import Settings, SettingsError, changed
+from rain.search.settings import Settings, changed
 
 FORMAT = "rain-trace-1"
+_BROKEN = (KeyError, TypeError, ValueError, AttributeError, OverflowError)
+"""What reading a damaged line can raise."""
 MODES = ("faithful", "vanilla")
 """The modes whose searches can be recorded and replayed."""
 
@@ -69,6 +72,7 @@ class Writer:
 
     def __init__(self, path: Path, header: Header) -> None:
         """Raises UsageError where the file cannot be written."""
+        self.path = path
         try:
             self.file: TextIO = path.open("w", encoding="utf-8")
         except OSError as error:
@@ -86,10 +90,15 @@ class Writer:
         self._line({"outcome": dataclasses.asdict(outcome)})
 
     def close(self) -> None:
-        self.file.close()
+        with contextlib.suppress(OSError):
+            self.file.close()
 
     def _line(self, value: dict[str, Any]) -> None:
-        print(json.dumps(value, ensure_ascii=False), file=self.file, flush=True)
+        # ASCII: some characters that end a line elsewhere must not end one here.
+        try:
+            print(json.dumps(value), file=self.file, flush=True)
+        except OSError as error:
+            raise RainError(f"cannot go on writing the trace to {self.path}: {error.strerror}") from None
 
 
 class Trace:
@@ -105,10 +114,10 @@ class Trace:
         except (OSError, UnicodeDecodeError) as error:
             raise UsageError(f"cannot read the trace {path}: {error}") from None
         self.lines: list[dict[str, Any]] = []
-        for number, line in enumerate(text.splitlines(), 1):
+        for number, line in enumerate(text.removesuffix("\n").split("\n") if text else (), 1):
             try:
                 value = json.loads(line)
-            except json.JSONDecodeError:
+            except (ValueError, RecursionError):
                 raise self._broken(number, "is not JSON") from None
             if not isinstance(value, dict):
                 raise self._broken(number, "is not a JSON object")
@@ -134,12 +143,18 @@ class Trace:
                 elif not isinstance(item, Withdrawn):
                     events.append(item)
 
-        take(next(running))
+        try:
+            take(next(running))
+        except StopIteration as end:
+            events.append(end.value)
+        ended = False
         for number, line in enumerate(self.lines[1:], 2):
+            if ended:
+                raise self._broken(number, "follows the end of the search")
             if "answers" in line:
                 try:
                     answers = [_answer_in(answer, asked) for answer in line["answers"]]
-                except (KeyError, TypeError, ValueError):
+                except _BROKEN:
                     raise self._broken(number, "holds an answer that nobody asked for, or a broken one") from None
                 try:
                     take(running.send(answers))
@@ -155,6 +170,7 @@ class Trace:
             again = {"outcome": plain} if isinstance(event, Outcome) else {"event": type(event).__name__, **plain}
             if json.loads(json.dumps(again)) != line:
                 raise self._broken(number, f"differs from the replay, which gives {type(event).__name__} here")
+            ended = isinstance(event, Outcome)
             yield event
 
     def _header(self, line: dict[str, Any]) -> Header:
@@ -168,7 +184,7 @@ class Trace:
             if line["mode"] not in MODES:
                 raise ValueError(f"unknown mode {line['mode']!r}")
             return Header(**known)
-        except (KeyError, TypeError, ValueError, SettingsError) as error:
+        except _BROKEN as error:
             raise self._broken(1, f"is a broken header ({error})") from None
 
     def _broken(self, number: int, what: str) -> UsageError:

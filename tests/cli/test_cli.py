@@ -54,6 +54,10 @@ def test_help_shows_what_a_command_does(command: str) -> None:
         (["replay", "none.jsonl"], 2, "no trace at"),
         (["bench", "--limit", "0"], 2, "above zero"),
         (["bench", "--modes", "fast"], 2, "none of faithful"),
+        (["bench", "--modes", ","], 2, "name at least one mode"),
+        (["generate", "hi", "-p", "positive", "--context", "99999999999"], 2, "at most"),
+        (["generate", "hi", "-p", "positive", "--threads", "9999"], 2, "at most"),
+        (["generate", "hi", "-p", "positive", "--set", "threshold=inf"], 2, "not between"),
     ],
 )
 def test_wrong_use_is_told_in_a_line(words: list[str], code: int, message: str) -> None:

@@ -83,6 +83,15 @@ def test_a_budget_is_used_before_the_search_gives_up() -> None:
     assert engine.totals.forward_tokens > 800
 
 
+@pytest.mark.parametrize("leaves", [1, 3])
+def test_a_large_budget_stops_nothing(leaves: int) -> None:
+    settings = changed(SETTINGS, {"parallel_leaves": leaves})
+    budget = Budget(max_tokens=6, max_forward_tokens=100_000)
+    _, outcome = finish(ScriptedEngine(shuffle=2), budget, max_forward_tokens=100_000, settings=settings)
+    assert outcome.stopped_by is None
+    assert outcome.text
+
+
 def test_a_deadline_takes_the_best_known_text() -> None:
     engine = ScriptedEngine(delay=0.02)
     started = time.monotonic()

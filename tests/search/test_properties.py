@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from world import World, play
 
 from rain.engines.scripted import ScriptedEngine
+from rain.search.asks import Judge
 from rain.search.budget import Budget
 from rain.search.events import Added, BackedUp, Committed, Event, Expanded, Tried
 from rain.search.loop import Loop
@@ -110,6 +111,20 @@ def test_the_same_seed_gives_the_same_text(world: World, values: dict[str, Any],
     first, second = (play(constants(values), Budget(max_tokens=10), world, seed=seed) for _ in range(2))
     assert first.events == second.events
     assert first.outcome == second.outcome
+
+
+@few
+@given(worlds, variants, st.integers(0, 1000))
+def test_siblings_differ_whatever_the_order_of_answers(world: World, values: dict[str, Any], order: int) -> None:
+    def watch(loop: Loop, events: list[Event]) -> None:
+        for node in all_nodes(loop.tree.root):
+            sets = [child.tokens for child in node.children]
+            assert len(sets) == len(set(sets))
+
+    world.mood, world.clash = -0.9, 0.95
+    values = {**values, "parallel_leaves": 5, "node_addition": True, "candidates": 3, "variance_limit": 1}
+    chance = random.Random(order)
+    play(constants(values), Budget(max_tokens=6), world, choose=chance.randrange, watch=watch)
 
 
 def test_another_seed_gives_another_text() -> None:
@@ -238,6 +253,30 @@ def test_a_stop_string_ends_the_reply_and_is_not_part_of_it() -> None:
     for ask in judged:
         text = World().engine.tokenizer.decode(ask.reply.path(ask.prompt))  # type: ignore[union-attr]
         assert " the" not in text
+
+
+def test_a_stopped_search_says_whether_its_text_had_ended() -> None:
+    ends = set()
+    for seed in range(12):
+        settings = constants({"look_ahead": "answer", "minimum_visits": 1000})
+        run = play(settings, Budget(max_tokens=200, max_iterations=3), seed=seed)
+        assert run.outcome.stopped_by == "budget"
+        ended = 0 in run.outcome.tokens
+        assert (run.outcome.finish == "stop") == ended
+        ends.add(ended)
+    assert True in ends
+
+
+@pytest.mark.parametrize("iterations", [2, 5, 20, None])
+def test_a_stop_string_across_token_sets_is_cut_from_text_and_judgement(iterations: int | None) -> None:
+    stops = (" the movie", "he acting", " it was")
+    for seed in range(6):
+        run = play(constants({}), Budget(40, iterations), World(mood=-0.5), seed=seed, stop=stops)
+        tokenizer = World().engine.tokenizer
+        judged = [ask for ask in run.asked if isinstance(ask, Judge)]
+        assert judged
+        for text in [*(tokenizer.decode(ask.reply.path(ask.prompt)) for ask in judged), run.outcome.text]:
+            assert not any(stop in text for stop in stops)
 
 
 def test_the_same_text_is_judged_once() -> None:

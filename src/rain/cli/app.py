@@ -50,6 +50,8 @@ def main() -> None:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+    except OSError as error:
+        _fail(f"cannot write or read: {error.strerror or error}", 1)
     except MemoryError:
         _fail("out of memory; try a smaller --context or a smaller model", 1)
     except Exception as error:

@@ -51,6 +51,8 @@ def bench(
     """
     chosen = [mode.strip() for mode in modes.split(",") if mode.strip()]
     texts = _texts(prompts)[:limit] if limit is None or limit > 0 else []
+    if not chosen:
+        raise UsageError("--modes: name at least one mode, as in --modes vanilla,faithful")
     if not texts:
         raise UsageError("nothing to measure: --limit must be above zero and --prompts must hold a prompt")
     wanted: Any = {

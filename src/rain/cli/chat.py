@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, cast
 
 from rain.cli import options
 from rain.cli.generate import answer, check, show
+from rain.errors import RainError
 
 if TYPE_CHECKING:
     from rain.request import Options
@@ -67,6 +68,11 @@ def chat(
                 return 0
             messages.append({"role": "user", "content": said})
             wanted["seed"] = seed + len(messages)
-            reply, _ = answer(loaded, messages, wanted, visible=not quiet)
+            try:
+                reply, _ = answer(loaded, messages, wanted, visible=not quiet)
+            except RainError as error:
+                print(f"rain: {error}", file=sys.stderr)
+                messages.pop()
+                continue
             show(reply, json=False, quiet=quiet)
             messages.append({"role": "assistant", "content": reply.text})

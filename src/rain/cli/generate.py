@@ -132,7 +132,7 @@ def show(reply: Reply, *, json: bool, quiet: bool) -> None:
     from rain.cli.live import clean
 
     if json:
-        print(json_module.dumps(reply.as_dict(), ensure_ascii=False))
+        print(json_module.dumps(reply.as_dict()))
         return
     print(clean(reply.text))
     if not quiet and sys.stderr.isatty():

@@ -103,9 +103,9 @@ def budget(tokens: int, iterations: int | None, forward_tokens: int | None, seco
 
 def engine_numbers(context: int | None, threads: int | None, gpu_layers: int) -> None:
     """Raises UsageError for numbers that cannot be, before a model is loaded."""
-    for name, value in (("--context", context), ("--threads", threads)):
-        if value is not None and value <= 0:
-            raise UsageError(f"{name}: {value} must be above zero")
+    for name, value, most in (("--context", context, 2**22), ("--threads", threads, 512)):
+        if value is not None and not 0 < value <= most:
+            raise UsageError(f"{name}: {value} must be above zero and at most {most:,}")
     if gpu_layers < -1:
         raise UsageError(f"--gpu-layers: {gpu_layers} must be -1 (all) or more")
 

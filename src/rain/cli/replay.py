@@ -56,7 +56,7 @@ def replay(
     if json:
         plain = None if outcome is None else dataclasses.asdict(outcome)
         header = trace.header
-        print(json_module.dumps({"prompt": header.prompt, "model": header.model, "outcome": plain}, ensure_ascii=False))
+        print(json_module.dumps({"prompt": header.prompt, "model": header.model, "outcome": plain}))
         return 0
     print(clean(committed if outcome is None else outcome.text))
     if outcome is None:

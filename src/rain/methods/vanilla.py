@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from hashlib import blake2b
 
-from rain.search.asks import Answer, Asked, Judge, Prefix, Sample, Score, Stopped, Until, Usage
+from rain.search.asks import Answer, Asked, Judge, Prefix, Sample, Score, Stopped, Until, Usage, shown
 from rain.search.budget import Budget
 from rain.search.candidates import before_stop
 from rain.search.events import Committed, Out, Outcome, Search, StopReason
@@ -20,7 +20,8 @@ def vanilla(
 ) -> Search:
     """Decode a reply behind ``prompt`` without searching. ``judged``: ask for the score of the final text."""
     limit = min(settings.length_limit - prompt.length, budget.max_tokens or settings.length_limit)
-    here, reply, usage, end = prompt, b"", Usage(), "length"
+    here, usage, end = prompt, Usage(), "length"
+    pieces: list[bytes] = []
     stopped: StopReason | None = None
     out: Out = []
     number = 0
@@ -43,26 +44,24 @@ def vanilla(
         (found,) = answer.result
         assert not isinstance(found, float)
         here, end = found.prefix, found.end
-        reply += b"".join(found.pieces)
-        text = b"".join(found.pieces).decode("utf-8", "replace")
+        before = b"".join(pieces)
+        pieces += found.pieces
+        text = shown(before, b"".join(pieces))
         out = [Committed(found.tokens, text, 0.0, 0, 0.0, iterations=0, stop="iterations")]
     score = None
-    text_prefix = _without_eos(here, end)
-    if judged and stopped is None and text_prefix is not prompt:
+    tokens, kept = here.path(prompt), len(pieces) - (end == "eos")
+    # What is judged holds neither end-of-sequence nor stop string.
+    while before_stop(text_so_far := b"".join(pieces[:kept]), stop) != text_so_far:
+        kept -= 1
+    text_prefix = here if kept == len(tokens) else Prefix(tokens[:kept], prompt)
+    if judged and stopped is None and kept:
         answers: list[Answer] = yield [*out, Asked(number + 1, Judge(text_prefix, prompt, end in ("eos", "stop")))]
         usage += answers[0].usage
         score = answers[0].result if isinstance(answers[0].result, Score) else None
     elif out:
         yield out
-    shown = before_stop(reply, stop).decode("utf-8", "replace")
-    tokens = here.path(prompt)
-    return Outcome(tokens, shown, "length" if end == "length" else "stop", stopped, score, False, 0, 0, usage)
-
-
-def _without_eos(prefix: Prefix, end: str) -> Prefix:
-    if end != "eos" or prefix.parent is None:
-        return prefix
-    return Prefix(prefix.tokens[:-1], prefix.parent) if len(prefix.tokens) > 1 else prefix.parent
+    reply = before_stop(b"".join(pieces), stop).decode("utf-8", "ignore")
+    return Outcome(tokens, reply, "length" if end == "length" else "stop", stopped, score, False, 0, 0, usage)
 
 
 def _seed(seed: int, number: int) -> int:

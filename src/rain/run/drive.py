@@ -121,7 +121,9 @@ class _Desk:
     def __init__(self, resources: Resources, max_forward_tokens: int | None) -> None:
         self.resources = resources
         self.left = max_forward_tokens
-        """Forward tokens that are neither spent nor promised to a question under way."""
+        """Forward tokens of the budget that are not spent."""
+        self.turn = asyncio.Lock()
+        """Under a budget questions go out one group after another: what is left cannot be promised twice."""
         self.tickets: dict[asyncio.Task[Answer], int] = {}
         self.dropped: list[asyncio.Task[Answer]] = []
 
@@ -130,6 +132,8 @@ class _Desk:
         self.tickets[task] = asked.ticket
 
     def withdraw(self, ticket: int) -> None:
+        if self.left is not None:
+            return  # It is finished and answered all the same, so that its cost is known.
         for task in [task for task, number in self.tickets.items() if number == ticket]:
             self._drop(task)
 
@@ -193,17 +197,12 @@ class _Desk:
             results = [result for result, _ in answered]
 
     async def _questions(self, questions: Sequence[Question]) -> list[tuple[Result, Usage]]:
-        """Ask together; each question is promised an equal share of what the budget leaves."""
+        """Ask together; each question may spend an equal share of what the budget leaves."""
         engine = self.resources.engine
-        share = None if self.left is None else max(0, self.left // max(1, len(questions)))
-        if share is None or self.left is None:
+        if self.left is None:
             return list(await asyncio.gather(*(engine.answer(question) for question in questions)))
-        promised = share * len(questions)
-        self.left -= promised
-        spent = 0
-        try:
+        async with self.turn:
+            share = max(0, self.left // max(1, len(questions)))
             answered = await asyncio.gather(*(engine.answer(question, limit=share) for question in questions))
-            spent = sum(usage.forward_tokens for _, usage in answered)
-        finally:
-            self.left += promised - spent
+            self.left -= sum(usage.forward_tokens for _, usage in answered)
         return list(answered)

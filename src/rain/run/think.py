@@ -12,16 +12,25 @@ PEEK = 8
 
 
 async def think(
-    engine: Engine, conversation: Conversation, prompt: Prefix, *, seed: int, max_tokens: int = 1024
+    engine: Engine,
+    conversation: Conversation,
+    prompt: Prefix,
+    *,
+    seed: int,
+    limit: int | None = None,
+    max_tokens: int = 1024,
 ) -> tuple[Prefix, Usage]:
-    """The prefix behind which the answer begins: ``prompt`` itself for a model that does not think first."""
+    """The prefix behind which the answer begins: ``prompt`` itself for a model that does not think first.
+
+    limit: the most forward tokens that thinking may cost; where it is not enough, the model answers without.
+    """
     markers = chat.thinking_markers(engine) if conversation.style == "chat" else None
     if markers is None:
         return prompt, Usage()
     opening, closing = markers
     usage, here = Usage(), prompt
     if not chat.opens_thinking(engine, conversation):
-        result, usage = await engine.answer(Sample(prompt, (seed,), Until(PEEK, stop=(closing,))))
+        result, usage = await engine.answer(Sample(prompt, (seed,), Until(PEEK, stop=(closing,))), limit=limit)
         (peek,) = result if isinstance(result, tuple) else (None,)
         if peek is None or isinstance(peek, float):
             return prompt, usage
@@ -32,7 +41,8 @@ async def think(
         if closing in text:
             return here, usage
     room = min(max_tokens, max(0, engine.can.context // 2 - here.length))
-    result, spent = await engine.answer(Sample(here, (seed,), Until(room, stop=(closing,))))
+    left = None if limit is None else max(0, limit - usage.forward_tokens)
+    result, spent = await engine.answer(Sample(here, (seed,), Until(room, stop=(closing,))), limit=left)
     (thought,) = result if isinstance(result, tuple) else (None,)
     if thought is None or isinstance(thought, float):
         return prompt, usage + spent

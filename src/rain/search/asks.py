@@ -233,3 +233,8 @@ class Answer:
     ticket: int
     result: AnyResult
     usage: Usage = field(default=Usage())
+
+
+def shown(before: bytes, after: bytes) -> str:
+    """What ``after`` shows beyond ``before``, its beginning; so that pieces add up to the whole text."""
+    return after.decode("utf-8", "ignore")[len(before.decode("utf-8", "ignore")) :]

@@ -86,10 +86,16 @@ class Candidates:
 
     def without_end(self, node: Node) -> Prefix:
         """The node's prefix without end-of-sequence token or stop string: what is judged holds neither."""
-        kept = len(node.tokens) - (node.end == "eos")
-        start = node.reply[: len(node.reply) - len(b"".join(node.pieces))]
-        while before_stop(text := start + b"".join(node.pieces[:kept]), self.stop) != text:
+        kept, size = len(node.tokens) - (node.end == "eos"), len(node.reply)
+        cut = len(before_stop(node.reply, self.stop))
+        while size > cut and (kept or node.parent):
+            if not kept:  # a stop string may begin in the token set before
+                assert node.parent is not None
+                node = node.parent
+                kept = len(node.tokens)
+                continue
             kept -= 1
+            size -= len(node.pieces[kept])
         if kept == len(node.tokens):
             return node.prefix
         return Prefix(node.tokens[:kept], node.prefix.parent)

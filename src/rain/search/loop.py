@@ -1,14 +1,11 @@
-"""The inner and the outer loop as a generator without I/O: it yields asks and events, and is sent answers.
-
-Each iteration is a small generator of its own (select, look ahead, judge, back up); the loop keeps up to
-``parallel_leaves`` of them open and applies answers as they come.
-"""
+"""The inner and the outer loop as a generator without I/O. Each iteration (select, look ahead, judge, back up) is a
+small generator of its own; up to ``parallel_leaves`` of them are open, and answers are applied as they come."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -25,6 +22,7 @@ from rain.search.asks import (
     Stopped,
     Usage,
     Withdrawn,
+    shown,
 )
 from rain.search.budget import Budget
 from rain.search.candidates import Candidates, before_stop
@@ -73,7 +71,8 @@ class Loop:
         self.candidates = Candidates(
             prompt, settings, seed=seed, stop=stop, reply_limit=self.reply_limit, forward_left=self._forward_left
         )
-        self.scores: dict[tuple[int, ...], Score] = {}
+        self.scores: dict[tuple[tuple[int, ...], bool], Score] = {}
+        """Of judged texts, by their tokens and whether they ended there: the same text is judged once (C)."""
         self.usage = Usage()
         self.stopped: StopReason | None = None
         self.passed = True
@@ -95,14 +94,14 @@ class Loop:
             self._drop_lost_iterations()
         for iteration in list(self.open):
             self._close(iteration)
-        reply, text = self.candidates.without_end(self.tree.root), self.tree.root.reply
+        last = self.tree.root
         if self.stopped and self.stopped != "cancelled":
-            reply, text = self._commit_best_known()
-        score = yield from self._final_score(reply)
+            last = self._commit_best_known()
+        score = yield from self._final_score(last)
         return Outcome(
-            tokens=(reply if self.stopped else self.tree.root.prefix).path(self.prompt),
-            text=before_stop(text, self.candidates.stop).decode("utf-8", "replace"),
-            finish="stop" if self.tree.root.end in ("eos", "stop") else "length",
+            tokens=last.prefix.path(self.prompt),
+            text=before_stop(last.reply, self.candidates.stop).decode("utf-8", "ignore"),
+            finish="stop" if last.end in ("eos", "stop") else "length",
             stopped_by=self.stopped,
             score=score,
             passed=self.passed and not self.stopped,
@@ -149,7 +148,7 @@ class Loop:
 
     def _may_start(self) -> bool:
         """T is kept to, except that a set is never committed unvisited."""
-        in_budget = self.budget.max_iterations is None or self.started < self.budget.max_iterations
+        in_budget = self.budget.max_iterations is None or self.iterations + len(self.open) < self.budget.max_iterations
         wanted = self.spent + len(self.open) < self.allowed or not self.open
         room = len(self.open) < self.settings.parallel_leaves
         return not self.stopped and in_budget and wanted and room and self.tree.available(self.tree.root)
@@ -160,23 +159,25 @@ class Loop:
         self.passed &= stop == "threshold"
         self.tree.advance(child)
 
-    def _commit_best_known(self) -> tuple[Prefix, bytes]:
+    def _commit_best_known(self) -> Node:
         """Stopped: commit down the most visited children, then the look-ahead that the last was judged with."""
         while (leader := self.tree.leader()) is not None and leader.real_visits:
             self._commit(leader, "stopped")
         root = self.tree.root
-        tokens, text = root.beyond
-        if not tokens:
-            return self.candidates.without_end(root), root.reply
-        shown, numbers = text.decode("utf-8", "replace"), (root.visits, root.real_visits, root.value)
-        self.outbox.append(Committed(tokens, shown, *numbers, iterations=0, stop="stopped"))
-        return Prefix(tokens, root.prefix), root.reply + text
+        last = root.beyond
+        if last is None:
+            return root
+        last.prefix, last.parent = Prefix(last.tokens, root.prefix), root
+        numbers = (root.visits, root.real_visits, root.value)
+        self.outbox.append(Committed(last.tokens, last.text, *numbers, iterations=0, stop="stopped"))
+        return last
 
-    def _final_score(self, reply: Prefix) -> Generator[Out, list[Answer], Score | None]:
+    def _final_score(self, last: Node) -> Generator[Out, list[Answer], Score | None]:
         """The score of a reply: one judgement of its final text, remembered where that was judged already."""
-        key = reply.path(self.prompt)
-        if key and key not in self.scores and not self.stopped and self._forward_left() > 0:
-            ticket = self._ask(Judge(reply, self.prompt, self.tree.root.end in ("eos", "stop")))
+        reply, complete = self.candidates.without_end(last), last.end in ("eos", "stop")
+        key = (reply.path(self.prompt), complete)
+        if key[0] and key not in self.scores and not self.stopped and self._forward_left() > 0:
+            ticket = self._ask(Judge(reply, self.prompt, complete))
             answered = False
             while not answered:
                 for answer in (yield self._take_outbox()):
@@ -229,7 +230,8 @@ class Loop:
         self.outbox += [Withdrawn(ticket) for ticket, result in iteration.waiting.items() if result is None]
         for node in iteration.path:
             node.in_flight -= 1
-            node.busy = False
+        if iteration.path:  # only the last may be busy with this one, the others with somebody else's
+            iteration.path[-1].busy = False
 
     def _drop_lost_iterations(self) -> None:
         """After a commit: iterations under way below the new root go on there, the others are dropped."""
@@ -266,24 +268,22 @@ class Loop:
         rewind = self.last_leaf is not None and self.last_leaf not in path
         self.rewinds += rewind
         self.last_leaf = leaf
-        shown = leaf.reply[len(self.tree.root.reply) :].decode("utf-8", "replace")
-        self.outbox.append(Tried(number, _sets(path), shown, rewind))
+        self.outbox.append(Tried(number, _sets(path), shown(self.tree.root.reply, leaf.reply), rewind))
 
         end = yield from self.candidates.look_ahead(leaf)
         if end is not leaf:
             self.outbox.append(LookedAhead(number, end.text))
-        judged, reply = self.candidates.without_end(end), before_stop(end.reply, self.candidates.stop)
-        tokens = judged.path(self.prompt)
-        leaf.beyond = (tokens[leaf.prefix.length - self.prompt.length :], reply[len(leaf.reply) :])
-
-        known = self.scores.get(tokens)
-        asks: list[Ask] = [] if known else [Judge(judged, self.prompt, end.end in ("eos", "stop"))]
+            leaf.beyond = replace(end, prefix=Prefix(end.tokens), parent=None)
+        judged, complete = self.candidates.without_end(end), end.end in ("eos", "stop")
+        key = (judged.path(self.prompt), complete)
+        known = self.scores.get(key)
+        asks: list[Ask] = [] if known else [Judge(judged, self.prompt, complete)]
         starts = [len(node.parent.reply) for node in path[1:] if node.parent]
         if starts and (self.settings.similarity or self.settings.node_addition):
             asks.append(Embed(tuple(end.reply[start:].decode("utf-8", "replace") for start in starts)))
         results = (yield asks) if asks else []
         score = known or next(result for result in results if isinstance(result, Score))
-        self.scores[tokens] = score
+        self.scores[key] = score
         vectors = next((list(result) for result in results if isinstance(result, np.ndarray)), [])
 
         if self.settings.expansion == "eager" and not leaf.end and not leaf.expanded:

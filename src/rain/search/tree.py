@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from rain.search.asks import Prefix
+from rain.search.asks import Prefix, shown
 from rain.search.settings import Settings
 
 TOLERANCE = 1e-9
@@ -54,8 +54,8 @@ class Node:
     """Iterations under way whose path goes through here."""
     busy: bool = False
     """Is being judged or expanded right now."""
-    beyond: tuple[tuple[int, ...], bytes] = ((), b"")
-    """The look-ahead that was judged when this leaf was visited: tokens and bytes (no prefix: its cells are free)."""
+    beyond: Node | None = None
+    """The leaf with the look-ahead it was judged with; stripped of its prefix, so that its cells are free."""
 
     @property
     def tokens(self) -> tuple[int, ...]:
@@ -63,8 +63,8 @@ class Node:
 
     @property
     def text(self) -> str:
-        """The text of this token set alone."""
-        return b"".join(self.pieces).decode("utf-8", "replace")
+        """What this token set adds to the text; a character that it only begins is left to the next."""
+        return shown(self.reply[: len(self.reply) - len(b"".join(self.pieces))], self.reply)
 
 
 class Tree:
