@@ -61,14 +61,12 @@ def test_help_shows_what_a_command_does(command: str) -> None:
     ],
 )
 def test_wrong_use_is_told_in_a_line(words: list[str], code: int, message: str) -> None:
-    started = time.monotonic()
     result = rain(*words)
     assert result.returncode == code
     assert result.stdout == ""
     assert "Traceback" not in result.stderr
     assert len(result.stderr.strip().splitlines()) <= 3
     assert any(part in result.stderr for part in message.split("|"))
-    assert time.monotonic() - started < 20  # two seconds on a quiet machine, see benchmarks/
 
 
 def test_a_file_that_is_no_model(tmp_path: Path) -> None:
