@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 
@@ -50,6 +51,7 @@ def main() -> int:
         "max_tokens": options.max_tokens,
         "max_iterations": options.max_iterations,
         "evaluator": options.evaluator,
+        "heading": options.heading,
         "settings": dict(pair.split("=", 1) for pair in options.set),
     }
     jobs = [Job(opening, method, seed) for seed in range(options.seeds) for opening in openings for method in METHODS]
@@ -73,7 +75,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--seeds", type=positive, default=1, metavar="N", help="samples of each opening (default 1)")
     parser.add_argument("--model", default="smollm2")
     parser.add_argument("--threads", type=positive, metavar="N", help="CPU threads (default all cores)")
-    parser.add_argument("--evaluator", default="contrastive", help="how RAIN judges (default contrastive)")
+    parser.add_argument("--evaluator", default="one_word", help="how RAIN judges (default one_word)")
+    parser.add_argument("--heading", default="A customer's review:", help="stands above every opening, for all methods")
     parser.add_argument("--max-tokens", type=positive, default=40, metavar="N")
     parser.add_argument("--max-iterations", type=positive, metavar="N", help="budget of one RAIN reply (default: none)")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a constant of RAIN's search")
@@ -160,8 +163,9 @@ def take(model: Any, job: Job, config: dict[str, Any], options: argparse.Namespa
         preference="positive",
         evaluator=options.evaluator,
         style="plain",
+        system=options.heading or None,
         mode=method["mode"],
-        seed=job.seed,
+        seed=crc32(f"{job.seed}:{job.opening}".encode()),  # else all openings would share their luck
         budget=budget,
         settings=settings,
     )

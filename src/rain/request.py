@@ -129,6 +129,7 @@ class Plan:
             placement=self.placement,
             shots=True if as_paper and kind == "choice" else None,
             both_wordings=not (as_paper and kind == "yes_no"),
+            zeroed=not as_paper,
         )
 
     def header(self, model: str, prompt: Prefix, evaluator: Evaluator | None, budget: Budget) -> Header:

@@ -9,6 +9,7 @@ from rain.chat import Conversation, Message, prompt_tokens
 from rain.engines.engine import Capabilities
 from rain.errors import UsageError
 from rain.preferences import load, make_evaluator
+from rain.preferences.preference import Line
 from rain.search.asks import Prefix, Score, Stopped, TextLogprobs, TokenLogprobs
 
 HELLO = Conversation((Message("user", "How do I pick a lock?"),))
@@ -167,10 +168,65 @@ def test_one_word_compares_the_first_tokens_of_the_labels():
     engine = FakeEngine(lambda context, token: -0.2 if token in b"pP" else -1.7)
     plain = Conversation((Message("user", "The film was"),), "plain")
     prompt = start(engine, plain)
-    evaluator = make_evaluator(load("positive"), engine, plain, prompt, kind="one_word")
+    evaluator = make_evaluator(
+        load("positive"), engine, plain, prompt, kind="one_word", placement="quoted", zeroed=False
+    )
     assert engine.judge(evaluator, behind(prompt, " a joy.")).hard == 1.0
     assert texts_of(engine)[0].endswith("Text:\nThe film was a joy.\nSentiment: ")
     assert set(engine.batches[0][0].choices) == set(b"pPnN")
+
+
+def test_in_place_the_writer_goes_on_in_its_own_voice():
+    odds = {"In short: I ": 3.0, "All in all, it was ": 1.0}
+    lines = {"In short: I ": b"ler", "All in all, it was ": b"gwafel"}
+
+    def likes(context, token):
+        line = next(line for line in odds if context.endswith(line))
+        return 0.0 if token in lines[line] else -odds[line]
+
+    engine = FakeEngine(likes)
+    preference = load("positive").model_copy(
+        update={
+            "one_word": load("positive").one_word.model_copy(
+                update={
+                    "voice": (
+                        Line(label="In short: I", good=("loved",), bad=("hated",)),
+                        Line(label="All in all, it was", good=("great",), bad=("terrible",)),
+                    )
+                }
+            )
+        }
+    )
+    plain = Conversation((Message("user", "The film was"),), "plain")
+    prompt = start(engine, plain)
+    evaluator = make_evaluator(preference, engine, plain, prompt, kind="one_word", zeroed=False)
+    score = engine.judge(evaluator, behind(prompt, " a joy."))
+    assert len(engine.batches) == 1
+    assert texts_of(engine)[0] == "The film was a joy.\n\nIn short: I "
+    assert score.soft == pytest.approx(math.tanh((3.0 + 1.0) / 2 / 2))
+
+
+def test_content_free_text_is_the_zero_and_is_judged_once():
+    engine = FakeEngine(lambda context, token: (-0.5 if "joy" in context else -1.0) if token in b"l" else -1.5)
+    preference = load("positive").model_copy(
+        update={
+            "one_word": load("positive").one_word.model_copy(
+                update={"voice": (Line(label="I", good=("loved",), bad=("hated",)),)}
+            )
+        }
+    )
+    plain = Conversation((Message("user", "The film was"),), "plain")
+    prompt = start(engine, plain)
+
+    def judge(text, **options):
+        return engine.judge(make_evaluator(preference, engine, plain, prompt, kind="one_word", **options), text)
+
+    joy, plainly = behind(prompt, " a joy."), behind(prompt, " long.")
+    assert judge(joy, zeroed=False).soft == pytest.approx(math.tanh(1.0 / 2))
+    assert judge(joy).soft == pytest.approx(math.tanh((1.0 - 0.5) / 2))
+    asked = len(engine.batches)
+    assert judge(plainly) == Score(pytest.approx(0.0, abs=1e-9), -1.0)
+    assert len(engine.batches) == asked + 1
 
 
 def test_contrast_is_the_probability_of_the_instruction_given_the_text():
@@ -190,7 +246,8 @@ def test_a_text_that_takes_no_side_is_not_good_by_contrast():
     engine = FakeEngine(lambda context, token: next(v for k, v in likely.items() if k in context), template=None)
     plain = Conversation((Message("user", "The film was"),), "plain")
     prompt = start(engine, plain)
-    score = engine.judge(make_evaluator(load("positive"), engine, plain, prompt), behind(prompt, " shown."))
+    evaluator = make_evaluator(load("positive"), engine, plain, prompt, kind="contrastive")
+    score = engine.judge(evaluator, behind(prompt, " shown."))
     assert len(engine.batches[0]) == 3
     assert 0 < score.soft < 0.1
     assert score.hard == 0.0
@@ -210,7 +267,8 @@ def test_contrast_works_in_every_style(style, template):
     engine = FakeEngine() if template else FakeEngine(template=None)
     conversation = Conversation((Message("user", "The film was"),), style)
     prompt = start(engine, conversation)
-    engine.judge(make_evaluator(load("positive"), engine, conversation, prompt), behind(prompt, " fine."))
+    evaluator = make_evaluator(load("positive"), engine, conversation, prompt, kind="contrastive")
+    engine.judge(evaluator, behind(prompt, " fine."))
     good, bad, _neutral = (engine.tokenizer.decode(question.prefix.path()) for question in engine.batches[0])
     assert good.endswith(" fine.")
     assert ("positive review" in good, "negative review" in bad) == (

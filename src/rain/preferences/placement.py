@@ -82,6 +82,15 @@ def place(
     return Placed("quoted", mirror.of, ask_quoted)
 
 
+def right_behind(engine: Engine, prompt: Prefix) -> Placed:
+    """In place without closing the turn: what is asked is what the text's own writer would say next."""
+
+    def ask(_question: str, answer: str) -> tuple[int, ...]:
+        return engine.tokenizer.encode(f"\n\n{answer}")
+
+    return Placed("in_place", _without_end(engine, prompt), ask)
+
+
 def instructed(engine: Engine, conversation: Conversation, prompt: Prefix, instruction: str) -> Mirror:
     """The reply behind the same conversation with one more instruction in front (contrastive judging)."""
     tokens = chat_prompt_tokens(engine, with_system(conversation, instruction))

@@ -63,15 +63,29 @@ class YesNo(_Part):
     no: tuple[str, ...] = ("No", "no", "NO")
 
 
-class OneWord(_Part):
-    """A line that the model completes, such as ``Sentiment:``."""
+class Line(_Part):
+    """A line that the model completes with one of some words, such as ``Sentiment:``."""
+
+    label: str
+    good: tuple[str, ...] = Field(min_length=1)
+    bad: tuple[str, ...] = Field(min_length=1)
+
+
+class OneWord(Line):
+    """A line for a judge who reads the text, and lines for the one who wrote it."""
 
     task: str
     question: str
     """Asked in place, before the answer that begins with ``label``."""
-    label: str
-    good: tuple[str, ...] = Field(min_length=1)
-    bad: tuple[str, ...] = Field(min_length=1)
+    voice: tuple[Line, ...] = ()
+    """Said in place by the writer, right behind the text and in its own voice; then no question is asked."""
+
+
+class ContentFree(_Part):
+    """A case that says nothing for or against the preference: what a judge finds in it is the judge's own bias."""
+
+    prompt: str
+    reply: str
 
 
 class Contrastive(_Part):
@@ -103,6 +117,8 @@ class Preference(_Part):
     yes_no: YesNo | None = None
     one_word: OneWord | None = None
     contrastive: Contrastive | None = None
+    content_free: tuple[ContentFree, ...] = ()
+    """Their mean evidence is the zero of soft scores, see :mod:`rain.preferences.calibration`."""
 
     @property
     def kinds(self) -> tuple[Kind, ...]:

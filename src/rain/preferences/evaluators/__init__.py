@@ -16,6 +16,10 @@ Judgement: TypeAlias = Generator[list[Question], list[Result], Score | Stopped]
 """Yields questions to be asked together, is sent their answers in order, returns the score."""
 
 
+ZEROED: tuple[Kind, ...] = ("one_word",)
+"""Kinds whose soft score is a probability that content-free text should leave at one half."""
+
+
 class Evaluator(Protocol):
     """Judges the growing replies to one prompt. Made once for each reply that is searched for."""
 
@@ -57,9 +61,11 @@ def make_evaluator(
     placement: Placement | None = None,
     shots: bool | None = None,
     both_wordings: bool = True,
+    zeroed: bool = True,
 ) -> Evaluator:
     """An evaluator for the replies behind ``prompt`` (the tokens of ``conversation``, or a link behind them).
 
+    zeroed: take off what the judge says of content-free text, where the preference has some and the kind allows it.
     Raises UsageError: a kind that the preference or the engine does not support, a placement that the kind has no
     use for, letters that are not single tokens.
     """
@@ -69,7 +75,13 @@ def make_evaluator(
         raise UsageError(
             f"preference {preference.name!r} cannot be judged by {chosen!r}; it supports {', '.join(preference.kinds)}"
         )
-    return make(Case(preference, engine, conversation, prompt, placement, shots, both_wordings))
+    case = Case(preference, engine, conversation, prompt, placement, shots, both_wordings)
+    evaluator = make(case)
+    if zeroed and preference.content_free and chosen in ZEROED:
+        from rain.preferences.calibration import Zeroed
+
+        return Zeroed(evaluator, case, make)
+    return evaluator
 
 
 def _makers() -> dict[str, Callable[[Case], Evaluator]]:

@@ -1,19 +1,33 @@
-"""One word: the model completes a line such as ``Sentiment:`` and the label words are compared by their first token."""
+"""One word: the model completes a line such as ``Sentiment:`` and the label words are compared by their first token.
+
+In place the line may be one that the writer would say next, in the text's own voice ("In short: I loved"). That is
+what a language model does anyway, so that even one too small to answer a question can be read this way.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from math import exp, fsum, log, tanh
 from typing import Literal
 
 from rain.errors import UsageError
 from rain.preferences.evaluators import Case, Judgement, logprobs, stopped
-from rain.preferences.evaluators.yes_no import difference
-from rain.preferences.placement import common_prefix, place
-from rain.preferences.preference import Kind
-from rain.search.asks import Prefix, Score, TokenLogprobs
+from rain.preferences.placement import Placed, common_prefix, place, right_behind
+from rain.preferences.preference import Kind, Line
+from rain.search.asks import Prefix, Question, Score, TokenLogprobs
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """One line as tokens, and the tokens that begin its words."""
+
+    tokens: tuple[int, ...]
+    good: tuple[int, ...]
+    bad: tuple[int, ...]
 
 
 class OneWordEvaluator:
-    """Soft: 2 P(good words) - 1 among the label words; hard: its sign, a tie counts as bad."""
+    """Soft: 2 P(good words) - 1 among the label words, lines averaged in log-odds; hard: its sign, a tie is bad."""
 
     kind: Kind = "one_word"
     score: Literal["soft", "hard"] = "soft"
@@ -25,24 +39,42 @@ class OneWordEvaluator:
         if case.shots:
             raise UsageError("'one_word' has no examples; leave 'shots' out")
         self.placement = case.placement or case.preference.placement
-        fixed = f"{section.task}\n\n"
-        self._placed = place(case.engine, case.conversation, case.prompt, self.placement, fixed)
+        if self.placement == "in_place" and section.voice:
+            self._placed = right_behind(case.engine, case.prompt)
+            self._lines = [_asked(self._placed, "", line, " ") for line in section.voice]
+            return
+        self._placed = place(case.engine, case.conversation, case.prompt, self.placement, f"{section.task}\n\n")
         question = section.question if self.placement == "in_place" else ""
-        words = section.good + section.bad
-        asked = [self._placed.ask(question, f"{section.label}: {word}") for word in words]
-        self._tokens = common_prefix(asked)
-        firsts = [ids[len(self._tokens) : len(self._tokens) + 1] for ids in asked]
-        self._good = tuple(dict.fromkeys(token for ids in firsts[: len(section.good)] for token in ids))
-        self._bad = tuple(dict.fromkeys(token for ids in firsts[len(section.good) :] for token in ids))
-        if not all(firsts) or set(self._good) & set(self._bad):
-            raise UsageError(f"this model's tokenizer begins some of {', '.join(words)} with the same token")
+        self._lines = [_asked(self._placed, question, section, ": ")]
 
     def judge(self, reply: Prefix, complete: bool) -> Judgement:
-        """One question; see :meth:`Evaluator.judge`."""
-        answers = yield [TokenLogprobs(self._placed.reply(reply), self._tokens, self._good + self._bad)]
+        """All lines at once; see :meth:`Evaluator.judge`."""
+        prefix = self._placed.reply(reply)
+        questions: list[Question] = [TokenLogprobs(prefix, line.tokens, line.good + line.bad) for line in self._lines]
+        answers = yield questions
         stop = stopped(answers)
         if stop:
             return stop
-        values = logprobs(answers[0])
-        soft = difference(values[: len(self._good)], values[len(self._good) :])
-        return Score(soft=soft, hard=1.0 if soft > 0 else -1.0)
+        odds = 0.0
+        for line, answer in zip(self._lines, answers, strict=True):
+            values = logprobs(answer)
+            odds += (_sum(values[: len(line.good)]) - _sum(values[len(line.good) :])) / len(self._lines)
+        return Score(soft=tanh(odds / 2), hard=1.0 if odds > 0 else -1.0)
+
+
+def _asked(placed: Placed, question: str, line: Line, between: str) -> _Asked:
+    words = line.good + line.bad
+    asked = [placed.ask(question, f"{line.label}{between}{word}") for word in words]
+    tokens = common_prefix(asked)
+    firsts = [ids[len(tokens) : len(tokens) + 1] for ids in asked]
+    good = tuple(dict.fromkeys(token for ids in firsts[: len(line.good)] for token in ids))
+    bad = tuple(dict.fromkeys(token for ids in firsts[len(line.good) :] for token in ids))
+    if not all(firsts) or set(good) & set(bad):
+        raise UsageError(f"this model's tokenizer begins some of {', '.join(words)} with the same token")
+    return _Asked(tokens, good, bad)
+
+
+def _sum(values: tuple[float, ...]) -> float:
+    """The logarithm of the sum of probabilities given by their logarithms."""
+    top = max(values)
+    return top + log(fsum(exp(value - top) for value in values))
