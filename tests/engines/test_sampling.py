@@ -23,7 +23,7 @@ def test_the_kept_probabilities_sum_to_one(row: np.ndarray, temperature: float, 
 
 @given(ROWS, st.integers(0, 2**63), st.integers(0, 12))
 def test_a_draw_is_a_kept_token_with_its_logprob(row: np.ndarray, seed: int, k: int) -> None:
-    token, logprob = Draw(seed).next(filtered(row, 1.0, k))
+    token, logprob = Draw(seed, 5).next(filtered(row, 1.0, k))
     kept = row[most_likely(row, k)] if k else row
     assert logprob == pytest.approx(row[token] - log_normaliser(kept), abs=1e-4)
     assert not k or row[token] >= kept.min()
@@ -33,7 +33,7 @@ def test_of_equals_the_lowest_id_comes_first() -> None:
     row = np.array([1, 3, 3, 0], np.float32)
     assert most_likely(row, 2).tolist() == [1, 2]
     assert filtered(row, 1.0, 0).greedy()[0] == 1
-    assert Draw(7).next(filtered(row, 0.0, 0)) == (1, 0.0)
+    assert Draw(7, 0).next(filtered(row, 0.0, 0)) == (1, 0.0)
 
 
 def test_a_hair_of_difference_hardly_ever_turns_a_draw() -> None:
@@ -41,13 +41,13 @@ def test_a_hair_of_difference_hardly_ever_turns_a_draw() -> None:
     row = random.normal(0, 2, 5000).astype(np.float32)
     other = row + random.normal(0, 1e-3, 5000).astype(np.float32)
     one, two = filtered(row, 1.0, 0), filtered(other, 1.0, 0)
-    assert sum(Draw(seed).next(one)[0] == Draw(seed).next(two)[0] for seed in range(300)) >= 297
+    assert sum(Draw(seed, 5).next(one)[0] == Draw(seed, 5).next(two)[0] for seed in range(300)) >= 297
 
 
 def test_draws_have_the_frequencies_of_the_distribution() -> None:
     row = np.log(np.array([0.5, 0.3, 0.2], np.float32))
     distribution = filtered(row, 1.0, 0)
-    counts = np.bincount([Draw(seed).next(distribution)[0] for seed in range(4000)], minlength=3)
+    counts = np.bincount([Draw(seed, 5).next(distribution)[0] for seed in range(4000)], minlength=3)
     assert np.allclose(counts / 4000, [0.5, 0.3, 0.2], atol=0.03)
 
 
@@ -82,3 +82,10 @@ def test_an_empty_last_piece_does_not_hide_the_end_of_a_clause() -> None:
     ends = ending(Prefix((2, 4)), Until(9, clause=True), 99, PIECES.__getitem__, frozenset())
     assert ends.before([]) == "clause"
     assert ends.before([b"a", b""]) is None
+
+
+def test_positions_draw_independently_of_each_other() -> None:
+    distribution = filtered(np.log(np.array([0.5, 0.5], np.float32)), 1.0, 0)
+    pairs = [(distribution.draw(seed, 8)[0], distribution.draw(seed, 9)[0]) for seed in range(4000)]
+    counts = np.bincount([2 * a + b for a, b in pairs], minlength=4)
+    assert (abs(counts - 1000) < 120).all()

@@ -60,6 +60,7 @@ class ToyEngine:
     ) -> None:
         script = ScriptedEngine(order=6)
         self.name = "toy"
+        self.fingerprint = script.fingerprint
         self.tokenizer = script.tokenizer
         self.can = Capabilities(context, sequences)
         self.template: str | None = None

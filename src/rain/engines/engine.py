@@ -55,6 +55,14 @@ class Engine(Protocol):
     template_tokens: dict[str, str]
     """What a template may name: ``bos_token``, ``eos_token``."""
 
+    @property
+    def fingerprint(self) -> str:
+        """Which weights these are: a short name of letters and digits that no other weights share.
+
+        What is measured of a model is kept under it. May take seconds the first time it is asked.
+        """
+        ...
+
     async def answer(self, question: Question, *, limit: int | None = None) -> tuple[Result, Usage]:
         """Answer one question. Cancel the task to cancel the work.
 

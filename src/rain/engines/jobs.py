@@ -227,8 +227,9 @@ class SampleJob:
         self._ending: Ending = ending(
             self.prefix, question.until, desk.context, desk.tokenizer.piece, desk.tokenizer.eos
         )
-        self._draws = [Draw(None)] if question.greedy else []
-        self._draws += [Draw(seed) for seed in question.seeds]
+        start = question.prefix.length
+        self._draws = [Draw(None, start)] if question.greedy else []
+        self._draws += [Draw(seed, start) for seed in question.seeds]
         self._grown: dict[int, Continuation] = {}
         at_once = self._ending.before([])
         if at_once is not None:

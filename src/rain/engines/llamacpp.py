@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import atexit
 import ctypes
-import hashlib
 import importlib
-import json
 import os
 import weakref
 from collections import deque
@@ -20,8 +18,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import platformdirs
 
+from rain.engines import fingerprint
 from rain.engines.batcher import Batcher
 from rain.engines.engine import Capabilities, Tokenizer
 from rain.engines.prefixes import Tokens
@@ -92,9 +90,14 @@ class LlamaCppEngine:
         return self._stepper.table.peak
 
     @property
+    def fingerprint(self) -> str:
+        """The beginning of :attr:`weights_hash`."""
+        return fingerprint.of_file(self.path)
+
+    @property
     def weights_hash(self) -> str:
         """SHA-256 of the model file, in hex; remembered by path, time and size."""
-        return weights_hash(self.path)
+        return fingerprint.weights_hash(self.path)
 
 
 class LlamaModel:
@@ -336,28 +339,6 @@ def _library() -> Any:
         # At exit, Python's callback is gone before llama.cpp says its last words.
         atexit.register(llama.llama_log_set, llama.llama_log_callback(), ctypes.c_void_p(0))
     return llama
-
-
-def weights_hash(path: Path) -> str:
-    """SHA-256 of a file in hex, remembered by path, time and size in the user's cache folder."""
-    stat = path.stat()
-    memory = Path(platformdirs.user_cache_dir("rain")) / "weights.json"
-    key = f"{path.resolve()}|{stat.st_mtime_ns}|{stat.st_size}"
-    try:
-        known: dict[str, str] = json.loads(memory.read_text())
-    except (OSError, ValueError):
-        known = {}
-    if key not in known:
-        with path.open("rb") as file:
-            known[key] = hashlib.file_digest(file, "sha256").hexdigest()
-        try:
-            memory.parent.mkdir(parents=True, exist_ok=True)
-            fresh = memory.with_suffix(f".{os.getpid()}")
-            fresh.write_text(json.dumps(known))
-            fresh.replace(memory)
-        except OSError:
-            pass  # Without a cache folder it is computed again next time.
-    return known[key]
 
 
 def check_settings(context: int | None, threads: int | None, sequences: int | None) -> None:

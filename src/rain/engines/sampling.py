@@ -25,16 +25,14 @@ class Distribution:
     logprobs: npt.NDArray[np.float64]
     vocabulary: int
 
-    def draw(self, random: np.random.Generator) -> tuple[int, float]:
-        """A token and its log-probability.
+    def draw(self, seed: int, position: int) -> tuple[int, float]:
+        """The token that ``seed`` draws at ``position`` (tokens before it, prompt included) and its log-probability.
 
         A race: each token of the vocabulary has a waiting time of its own, exponential with its probability as rate,
         and the first wins. So a hair's difference in the logits (batches of another width) hardly ever turns a draw;
         cumulated probabilities are all shifted by it, and most draws from the tail would turn.
         """
-        waits = random.standard_exponential(self.vocabulary)
-        if self.tokens is not None:
-            waits = waits[self.tokens]
+        waits = _waits(seed, position, np.arange(self.vocabulary) if self.tokens is None else self.tokens)
         return self._token(int(np.argmax(self.logprobs - np.log(waits))))
 
     def greedy(self) -> tuple[int, float]:
@@ -43,6 +41,20 @@ class Distribution:
 
     def _token(self, place: int) -> tuple[int, float]:
         return (place if self.tokens is None else int(self.tokens[place])), float(self.logprobs[place])
+
+
+def _waits(seed: int, position: int, tokens: npt.NDArray[np.intp]) -> npt.NDArray[np.float64]:
+    """Standard exponential waiting times, a fixed function of seed, position and token id (splitmix64)."""
+    start = ((seed ^ (seed >> 64)) + position * 0x9E3779B97F4A7C15 + 0xD1B54A32D192ED03) & 0xFFFFFFFFFFFFFFFF
+    x = _mixed(np.full(1, start, np.uint64)) + (tokens.astype(np.uint64) + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
+    uniform = ((_mixed(x) >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53
+    return -np.log(uniform)
+
+
+def _mixed(x: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return x ^ (x >> np.uint64(31))
 
 
 def filtered(row: Row, temperature: float, top_k: int) -> Distribution:
@@ -84,22 +96,24 @@ def top(row: Row, k: int, piece: Callable[[int], bytes], eos: frozenset[int]) ->
 
 @dataclass(slots=True, eq=False)
 class Draw:
-    """One sample as it grows. Its random numbers come from its own seed alone; ``seed`` None is the greedy one."""
+    """One sample as it grows; ``seed`` None is the greedy one.
+
+    Its random numbers come from its seed and the position alone, so that a text drawn in pieces, one behind the other
+    with the same seed, is the text drawn at once.
+    """
 
     seed: int | None
+    position: int
+    """Tokens before the next one, prompt included."""
     tokens: list[int] = field(default_factory=list)
     pieces: list[bytes] = field(default_factory=list)
     logprobs: list[float] = field(default_factory=list)
     full_logprobs: list[float] = field(default_factory=list)
     """Of the full distribution at temperature 1: what TextLogprobs would answer."""
-    _random: np.random.Generator | None = None
 
     def next(self, distribution: Distribution) -> tuple[int, float]:
-        if self.seed is None:
-            return distribution.greedy()
-        if self._random is None:
-            self._random = np.random.Generator(np.random.PCG64(self.seed))
-        return distribution.draw(self._random)
+        self.position += 1
+        return distribution.greedy() if self.seed is None else distribution.draw(self.seed, self.position - 1)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ import asyncio
 import hashlib
 import random
 import re
+import secrets
 from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import TypeAlias
@@ -118,6 +119,9 @@ class ScriptedEngine:
         self._seed, self._following, self._order = seed, following, order
         self._delay, self._fail = delay, fail
         self._random = None if shuffle is None else random.Random(shuffle)
+        # A function cannot be told from another: it is a model of its own each time.
+        script = secrets.token_bytes(8) if following is not None else repr((seed, order, self._words.pieces)).encode()
+        self.fingerprint = hashlib.blake2b(script, digest_size=8).hexdigest()
         self._rows: dict[tuple[int, ...], Row] = {}
         self._closed = False
 
@@ -179,7 +183,7 @@ class ScriptedEngine:
             text = question.prefix.path(question.since)
             return tuple(float(r[t]) - log_normaliser(r) for r, t in zip(rows, text, strict=True)), 0
         draws = [None, *question.seeds] if question.greedy else list(question.seeds)
-        grown = tuple(self._grow(question, Draw(seed), path) for seed in draws)
+        grown = tuple(self._grow(question, Draw(seed, len(path)), path) for seed in draws)
         return grown, sum(max(0, len(each.tokens) - 1) for each in grown)
 
     def _grow(self, question: Sample, draw: Draw, path: tuple[int, ...]) -> Continuation:

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from hashlib import blake2b
 
-from rain.search.asks import Answer, Asked, Judge, Prefix, Sample, Score, Stopped, Until, Usage, shown
+from rain.search.asks import Answer, Asked, Judge, Prefix, Score, Stopped, Usage, shown
 from rain.search.budget import Budget
 from rain.search.candidates import before_stop
+from rain.search.draft import draft_more, draft_seed
 from rain.search.events import Committed, Out, Outcome, Search, StopReason
 from rain.search.settings import Settings
-
-CHUNK = 16
-"""Tokens that are sampled before they are shown; cached, so that chunks cost nothing."""
 
 
 def vanilla(
@@ -27,13 +24,12 @@ def vanilla(
     number = 0
     while stopped is None and end == "length" and (room := limit - (here.length - prompt.length)) > 0:
         left = None if budget.max_forward_tokens is None else budget.max_forward_tokens - usage.forward_tokens
-        room = min(room, CHUNK, room if left is None else left)
+        room = room if left is None else min(room, left)
         if room <= 0:
             stopped = "budget"
             break
         number += 1
-        chunk = Until(room, stop=tuple(stop))
-        ask = Sample(here, (_seed(seed, number),), chunk, settings.temperature, settings.top_k)
+        ask = draft_more(here, draft_seed(seed), settings, room, tuple(stop), b"", clause=False)
         (answer,) = yield [*out, Asked(number, ask)]
         out = []
         usage += answer.usage
@@ -62,7 +58,3 @@ def vanilla(
         yield out
     reply = before_stop(b"".join(pieces), stop).decode("utf-8", "ignore")
     return Outcome(tokens, reply, "length" if end == "length" else "stop", stopped, score, False, 0, 0, usage)
-
-
-def _seed(seed: int, number: int) -> int:
-    return int.from_bytes(blake2b(f"{seed}|vanilla|{number}".encode(), digest_size=8).digest(), "big") >> 1

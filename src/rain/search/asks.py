@@ -8,7 +8,7 @@ same four questions.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -178,6 +178,9 @@ class Score:
 
     soft: float
     hard: float
+    disagreement: float | None = field(default=None, compare=False)
+    """How far apart the wordings or orders of the question are: half the range of their soft scores, so 0 where all
+    say the same and 1 where two say the opposite. None where only one thing was asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,13 +200,23 @@ class Usage:
     """Tokens of the context that were needed and already there."""
     calls: float = 0.0
     """Model invocations; one shared by n questions counts 1/n for each."""
+    judge_forward_tokens: int = 0
+    """Those of ``forward_tokens`` that went through another model, which only judges."""
+    judge_calls: float = 0.0
+    """Those of ``calls`` that were its."""
 
     def __add__(self, other: Usage) -> Usage:
         return Usage(
             self.forward_tokens + other.forward_tokens,
             self.cached_tokens + other.cached_tokens,
             self.calls + other.calls,
+            self.judge_forward_tokens + other.judge_forward_tokens,
+            self.judge_calls + other.judge_calls,
         )
+
+    def as_judge(self) -> Usage:
+        """The same, counted as spent by another model that only judges."""
+        return replace(self, judge_forward_tokens=self.forward_tokens, judge_calls=self.calls)
 
 
 Result: TypeAlias = Top | tuple[Continuation, ...] | tuple[float, ...] | Stopped

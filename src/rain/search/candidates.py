@@ -84,6 +84,12 @@ class Candidates:
         (found,) = _continuations((yield [self._sets(node, range(number, number + 1), greedy=False)]))
         return self._drawn_node(node, found)
 
+    def beyond(self, leaf: Node, tokens: tuple[int, ...], pieces: tuple[bytes, ...]) -> Node:
+        """The leaf with a look-ahead that was drawn elsewhere; an end-of-sequence token has an empty piece."""
+        if not tokens:
+            return leaf
+        return self._node(leaf, Prefix(tokens, leaf.prefix), pieces, 0.0, pieces[-1] == b"")
+
     def without_end(self, node: Node) -> Prefix:
         """The node's prefix without end-of-sequence token or stop string: what is judged holds neither."""
         kept, size = len(node.tokens) - (node.end == "eos"), len(node.reply)

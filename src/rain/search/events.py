@@ -70,6 +70,16 @@ class Added:
 
 
 @dataclass(frozen=True, slots=True)
+class Drafted:
+    """A piece of a draft was judged: kept, or (not ``passed``) the place a search begins at."""
+
+    tokens: tuple[int, ...]
+    text: str
+    score: float
+    passed: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Committed:
     """A token set is part of the reply now and is never taken back."""
 
@@ -80,11 +90,12 @@ class Committed:
     value: float
     iterations: int
     """Iterations spent on this set."""
-    stop: Literal["threshold", "iterations", "stopped"]
-    """Why the inner loop ended: good enough, T spent, or the search was stopped and the best known is taken."""
+    stop: Literal["threshold", "iterations", "stopped", "draft"]
+    """Why the inner loop ended: good enough, T spent, or the search was stopped and the best known is taken; or that
+    it is part of a draft."""
 
 
-Event: TypeAlias = Tried | LookedAhead | BackedUp | Expanded | Added | Committed
+Event: TypeAlias = Tried | LookedAhead | BackedUp | Expanded | Added | Drafted | Committed
 
 
 StopReason: TypeAlias = Literal["budget", "deadline", "cancelled", "no_room"]
@@ -105,6 +116,10 @@ class Outcome:
     iterations: int
     rewinds: int
     usage: Usage
+    drafted: int = 0
+    """Tokens drafted, also those that were taken back."""
+    searches: int = 0
+    """How often a draft failed and was searched from."""
 
 
 Out: TypeAlias = list[Asked | Withdrawn | Event]

@@ -10,6 +10,7 @@ from typing import Literal
 
 import numpy as np
 
+from rain.search import events
 from rain.search.asks import (
     Answer,
     AnyResult,
@@ -25,20 +26,8 @@ from rain.search.asks import (
     shown,
 )
 from rain.search.budget import Budget
-from rain.search.candidates import Candidates, before_stop
-from rain.search.events import (
-    Added,
-    BackedUp,
-    Committed,
-    Expanded,
-    LookedAhead,
-    Out,
-    Outcome,
-    Search,
-    StopReason,
-    TokenSets,
-    Tried,
-)
+from rain.search.candidates import Asking, Candidates, before_stop
+from rain.search.events import Out, Outcome, Search, StopReason, TokenSets
 from rain.search.settings import Settings
 from rain.search.tree import TOLERANCE, Node, Tree
 
@@ -84,19 +73,8 @@ class Loop:
     # Outer loop -------------------------------------------------------------------------------------------------------
 
     def run(self) -> Search:
-        """Commit token sets until end-of-sequence, a stop string, the length limit, or a stop from outside."""
-        while self.tree.root.end is None and self.reply_limit:
-            reason = yield from self._inner_loop()
-            leader = self.tree.leader()
-            if reason == "stopped" or leader is None:
-                break
-            self._commit(leader, reason)
-            self._drop_lost_iterations()
-        for iteration in list(self.open):
-            self._close(iteration)
-        last = self.tree.root
-        if self.stopped and self.stopped != "cancelled":
-            last = self._commit_best_known()
+        """Commit token sets to the end of the reply, judge it once more, and tell."""
+        last = yield from self.commit_sets()
         score = yield from self._final_score(last)
         return Outcome(
             tokens=last.prefix.path(self.prompt),
@@ -109,6 +87,22 @@ class Loop:
             rewinds=self.rewinds,
             usage=self.usage,
         )
+
+    def commit_sets(self, until_passed: bool = False) -> Generator[Out, list[Answer], Node]:
+        """Commit token sets until end-of-sequence, a stop string, the length limit, a stop from outside or, if asked
+        for, one that passes. Returns the last node that was committed."""
+        while self.tree.root.end is None and self.reply_limit:
+            reason = yield from self._inner_loop()
+            leader = self.tree.leader()
+            if reason == "stopped" or leader is None:
+                break
+            self._commit(leader, reason)
+            self._drop_lost_iterations()
+            if until_passed and reason == "threshold":
+                break
+        for iteration in list(self.open):
+            self._close(iteration)
+        return self._commit_best_known() if self.stopped and self.stopped != "cancelled" else self.tree.root
 
     def _inner_loop(self) -> Generator[Out, list[Answer], Literal["threshold", "iterations", "stopped"]]:
         """Iterate below the root until a child is good enough, T iterations are spent, or the search is stopped."""
@@ -155,7 +149,7 @@ class Loop:
 
     def _commit(self, child: Node, stop: Literal["threshold", "iterations", "stopped"]) -> None:
         numbers = (child.visits, child.real_visits, child.value)
-        self.outbox.append(Committed(child.tokens, child.text, *numbers, iterations=self.spent, stop=stop))
+        self.outbox.append(events.Committed(child.tokens, child.text, *numbers, iterations=self.spent, stop=stop))
         self.passed &= stop == "threshold"
         self.tree.advance(child)
 
@@ -169,7 +163,7 @@ class Loop:
             return root
         last.prefix, last.parent = Prefix(last.tokens, root.prefix), root
         numbers = (root.visits, root.real_visits, root.value)
-        self.outbox.append(Committed(last.tokens, last.text, *numbers, iterations=0, stop="stopped"))
+        self.outbox.append(events.Committed(last.tokens, last.text, *numbers, iterations=0, stop="stopped"))
         return last
 
     def _final_score(self, last: Node) -> Generator[Out, list[Answer], Score | None]:
@@ -261,18 +255,18 @@ class Loop:
 
     def _iterate(self, number: int, path: list[Node]) -> Generator[list[Ask], list[AnyResult], bool]:
         """Section 2 of the specification, step by step; ``path`` is filled on the way. False: no leaf was free."""
-        if not (yield from self._select(path)):
+        if not (yield from self._select(path, number)):
             return False
         leaf = path[-1]
         leaf.busy = True
         rewind = self.last_leaf is not None and self.last_leaf not in path
         self.rewinds += rewind
         self.last_leaf = leaf
-        self.outbox.append(Tried(number, _sets(path), shown(self.tree.root.reply, leaf.reply), rewind))
+        self.outbox.append(events.Tried(number, _sets(path), shown(self.tree.root.reply, leaf.reply), rewind))
 
-        end = yield from self.candidates.look_ahead(leaf)
+        end = yield from self._look_ahead(leaf, number)
         if end is not leaf:
-            self.outbox.append(LookedAhead(number, end.text))
+            self.outbox.append(events.LookedAhead(number, end.text))
             leaf.beyond = replace(end, prefix=Prefix(end.tokens), parent=None)
         judged, complete = self.candidates.without_end(end), end.end in ("eos", "stop")
         key = (judged.path(self.prompt), complete)
@@ -293,10 +287,13 @@ class Loop:
         value = score.hard if self.settings.score == "hard" else score.soft
         similar = self.tree.back_up(path, value, vectors)
         nodes = tuple((node.visits, node.real_visits, node.value, node.prior) for node in path)
-        self.outbox.append(BackedUp(number, _sets(path), value, known is not None, nodes, tuple(similar)))
+        self.outbox.append(events.BackedUp(number, _sets(path), value, known is not None, nodes, tuple(similar)))
         return True
 
-    def _select(self, path: list[Node]) -> Generator[list[Ask], list[AnyResult], bool]:
+    def _look_ahead(self, leaf: Node, number: int) -> Asking:
+        return (yield from self.candidates.look_ahead(leaf))
+
+    def _select(self, path: list[Node], number: int) -> Generator[list[Ask], list[AnyResult], bool]:
         """Go down to a leaf, expanding (lazily) and adding nodes on the way."""
         node: Node | None = self.tree.root
         while node is not None:
@@ -318,7 +315,7 @@ class Loop:
         self.tree.attach(node, children, greedy_raw)
         node.busy = False
         columns = zip(*((child.tokens, child.text, child.prior) for child in children), strict=True)
-        self.outbox.append(Expanded(_sets(path), *columns))
+        self.outbox.append(events.Expanded(_sets(path), *columns))
 
     def _try_addition(self, node: Node, path: list[Node]) -> Generator[list[Ask], list[AnyResult], None]:
         """Dynamic node addition: the next most likely token at depth 0, a newly drawn set below."""
@@ -339,7 +336,7 @@ class Loop:
             self.tree.add(node, new, prior)
             prior = new.prior
         limit = self.tree.variance_limit(node)
-        self.outbox.append(Added(_sets(path), new.tokens, new.text, prior, added, variance, limit))
+        self.outbox.append(events.Added(_sets(path), new.tokens, new.text, prior, added, variance, limit))
 
 
 def _sets(path: list[Node]) -> TokenSets:

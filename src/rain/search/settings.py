@@ -59,12 +59,20 @@ class Settings:
     parallel_leaves: int = _constant(
         1, "leaves looked ahead and judged at once, kept apart by virtual loss (ours)", 1, 4096
     )
+    gate: float = _constant(0.0, "score above which a draft passes; calibrated where the judge is (ours)", -1, 1)
+    hold_back: Literal["reply", "clause"] = _constant("reply", "what must be judged before any of it is sent (ours)")
+    max_searches: int = _constant(8, "searches of one reply before drafting is given up (ours)", 1, 10_000)
 
     def set_length(self, depth: int) -> int:
         """Nominal tokens in a set whose parent is ``depth`` token sets from the start of the reply."""
         return self.set_lengths[min(depth, len(self.set_lengths) - 1)]
 
 
+SOFT_EXPLORATION = 0.7
+"""``exploration`` where scores are soft and nobody says otherwise (ours).
+
+Soft scores lie closer together than the paper's -1, 0 and 1: with c = 2 the prior alone decides. Docs: decision 6.
+"""
 PRESETS: dict[str, dict[str, Any]] = {
     "harmless": {},
     "adversarial": {"minimum_visits": 5, "temperature": 2.0, "max_draws": 19, "addition_draws": 3},

@@ -1,0 +1,341 @@
+"""Optimistic mode (ours): draft as vanilla would and judge; search only from where the draft goes wrong.
+
+A draft that passes is the reply, to the letter vanilla's. Else what stands before the first bad clause is kept, the bad
+clause is the first branch of a search there, and drafting goes on behind the first token set that passes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from rain.search.asks import (
+    Answer,
+    AnyResult,
+    Ask,
+    Asked,
+    Continuation,
+    Judge,
+    Prefix,
+    Sample,
+    Score,
+    Stopped,
+    Usage,
+    Withdrawn,
+    shown,
+)
+from rain.search.budget import Budget
+from rain.search.candidates import Asking, before_stop
+from rain.search.draft import clause_ends, draft_more, draft_seed
+from rain.search.events import Committed, Drafted, Out, Outcome, Search, StopReason
+from rain.search.loop import Loop
+from rain.search.settings import Settings
+from rain.search.tree import TOLERANCE, Node
+
+
+def optimistic(
+    prompt: Prefix, settings: Settings, budget: Budget, *, seed: int = 0, stop: Sequence[str] = ()
+) -> Search:
+    """Draft a reply behind ``prompt`` and search only where it fails. ``stop``: strings that end it."""
+    return Optimist(prompt, settings, budget, seed=seed, stop=stop).run()
+
+
+@dataclass(frozen=True, slots=True)
+class Branch:
+    """A piece of a draft that failed: what the search tries first, with the score it got."""
+
+    tokens: tuple[int, ...]
+    pieces: tuple[bytes, ...]
+    score: Score
+
+
+class Optimist:
+    """One reply; :meth:`run` is the generator."""
+
+    def __init__(
+        self, prompt: Prefix, settings: Settings, budget: Budget, *, seed: int = 0, stop: Sequence[str] = ()
+    ) -> None:
+        self.prompt, self.settings, self.budget, self.seed, self.stop = prompt, settings, budget, seed, tuple(stop)
+        self.limit = max(0, min(settings.length_limit - prompt.length, budget.max_tokens or settings.length_limit))
+        self.scores: dict[tuple[tuple[int, ...], bool], Score] = {}
+        self.usage = Usage()
+        self.stopped: StopReason | None = None
+        self.passed = True
+        self.drafted = self.searches = self.iterations = self.rewinds = self.tickets = 0
+        self.outbox: Out = []
+        self._begin(prompt, b"")
+
+    def _begin(self, base: Prefix, before: bytes) -> None:
+        """A new draft behind ``base``, all of which is committed."""
+        self.base, self.before = base, before
+        self.end: Literal["eos", "stop", "length"] | None = None
+        self.base_text = base
+        """The base without end-of-sequence token or stop string."""
+        self.tokens: list[int] = []
+        self.pieces: list[bytes] = []
+        self.cuts: dict[int, Prefix] = {0: base}
+        """The draft's first so many tokens; held, so that their cells are."""
+        self.sent = 0
+        """How many of the draft's tokens are committed."""
+
+    def run(self) -> Search:
+        """Draft, judge and, where that fails, search; until the reply ends or something stops it."""
+        while self.end is None and self._room() > 0 and not self.stopped:
+            draft = self._draft_by_clause if self.settings.hold_back == "clause" else self._draft_to_the_end
+            bad = yield from draft()
+            if bad and not self.stopped:
+                yield from self._search(bad)
+        if self.stopped and self.stopped != "cancelled":  # the best that is known, unjudged
+            self._commit(len(self.tokens), None, "stopped")
+        score = yield from self._final_score()
+        reply = self.before + b"".join(self.pieces[: self.sent])
+        return Outcome(
+            tokens=self._cut(self.sent).path(self.prompt),
+            text=before_stop(reply, self.stop).decode("utf-8", "ignore"),
+            finish="stop" if self.end in ("eos", "stop") else "length",
+            stopped_by=self.stopped,
+            score=score,
+            passed=self.passed and not self.stopped,
+            iterations=self.iterations,
+            rewinds=self.rewinds,
+            usage=self.usage,
+            drafted=self.drafted,
+            searches=self.searches,
+        )
+
+    # Drafts: each returns the branch that failed, None where all of it passed or something stopped it -----------------
+
+    def _draft_to_the_end(self) -> Generator[Out, list[Answer], Branch | None]:
+        """``hold_back=reply``: the whole reply is judged once; only a bad one is judged clause by clause."""
+        while self.end is None and not self.stopped:
+            (found,) = yield from self._answers([self._more(clause=False)])
+            self._grow(found)
+        whole = len(self.tokens)
+        (score,) = yield from self._judged([whole])
+        if score is None:
+            return None
+        if self._passes(score):
+            self._commit(whole, score, "draft")
+            return None
+        ends = [end for end in clause_ends(self.pieces) if end < whole]
+        scores = yield from self._judged(ends)
+        if self.stopped:
+            return None
+        for end, each in zip(ends, scores, strict=True):
+            if each and not self._passes(each):
+                return self._failed(end, each)
+            self._commit(end, each, "draft")
+        return self._failed(whole, score)
+
+    def _draft_by_clause(self) -> Generator[Out, list[Answer], Branch | None]:
+        """``hold_back=clause``: a clause is judged while the next is drafted; nothing is sent before its judgement."""
+        drafting: int | None = self._ask(self._more(clause=True))
+        judging: dict[int, int] = {}  # the ticket that judges the draft's first so many tokens
+        asked = 0
+        scores: dict[int, Score] = {}
+        while (drafting or judging) and not self.stopped:
+            for answer in (yield self._take_outbox()):
+                self._note(answer)
+                if answer.ticket == drafting:
+                    self._grow(answer.result)
+                    ended = [len(self.tokens)] if self.end else []
+                    for end in dict.fromkeys([*clause_ends(self.pieces, asked), *ended]):
+                        judging[self._ask(self._judge(end))] = asked = end
+                    drafting = None if self.end or self.stopped else self._ask(self._more(clause=True))
+                elif answer.ticket in judging and isinstance(answer.result, Score):
+                    end = judging.pop(answer.ticket)
+                    scores[end] = self.scores[self._key(end)] = answer.result
+            while scores and (end := min([*scores, *judging.values()])) in scores:
+                if not self._passes(scores[end]):
+                    self.outbox += [Withdrawn(ticket) for ticket in [*judging, *([drafting] if drafting else [])]]
+                    return self._failed(end, scores[end])
+                self._commit(end, scores.pop(end), "draft")
+        return None
+
+    def _failed(self, end: int, score: Score) -> Branch:
+        """What was not sent yet of the draft's first ``end`` tokens is taken back."""
+        tokens, pieces = tuple(self.tokens[self.sent : end]), tuple(self.pieces[self.sent : end])
+        kept = self.before + b"".join(self.pieces[: self.sent])
+        text = shown(kept, kept + b"".join(pieces))
+        self.outbox.append(Drafted(tokens, text, self._value(score), passed=False))
+        self._begin(self._cut(self.sent), kept)
+        return Branch(tokens, pieces, score)
+
+    def _commit(self, end: int, score: Score | None, why: Literal["draft", "stopped"]) -> None:
+        """The draft's first ``end`` tokens are part of the reply now."""
+        if end == self.sent:
+            return
+        tokens, kept = tuple(self.tokens[self.sent : end]), self.before + b"".join(self.pieces[: self.sent])
+        text = shown(kept, self.before + b"".join(self.pieces[:end]))
+        value = self._value(score) if score else 0.0
+        if score:
+            self.outbox.append(Drafted(tokens, text, value, passed=True))
+        self.outbox.append(Committed(tokens, text, 0.0, 0, value, iterations=0, stop=why))
+        self.sent = end
+
+    # The search -------------------------------------------------------------------------------------------------------
+
+    def _search(self, bad: Branch) -> Generator[Out, list[Answer], None]:
+        """Search behind what is kept until a token set passes; to the end of the reply once the limit is reached."""
+        self.searches += 1
+        left = Budget(
+            max_tokens=int(self._room()),
+            max_iterations=self._left(self.budget.max_iterations, self.iterations),
+            max_forward_tokens=self._left(self.budget.max_forward_tokens, self.usage.forward_tokens),
+        )
+        seed = draft_seed(self.seed, -self.searches)
+        loop = _Repair(self.base, self.settings, left, seed=seed, stop=self.stop)
+        loop.bad, loop.tickets, loop.outbox = bad, self.tickets, self._take_outbox()
+        last = yield from loop.commit_sets(until_passed=self.searches < self.settings.max_searches)
+        self.tickets, self.outbox = loop.tickets, loop.outbox
+        self.usage += loop.usage
+        self.iterations += loop.iterations
+        self.rewinds += loop.rewinds + 1
+        self.passed &= loop.passed
+        self.stopped = loop.stopped
+        self._begin(last.prefix, self.before + last.reply)
+        self.end, self.base_text = last.end, loop.candidates.without_end(last)
+
+    @staticmethod
+    def _left(limit: int | None, spent: int) -> int | None:
+        return None if limit is None else max(1, limit - spent)
+
+    # Small steps ------------------------------------------------------------------------------------------------------
+
+    def _more(self, *, clause: bool) -> Sample:
+        """The question for the next piece of the draft; an attempt behind a search draws with a seed of its own."""
+        before = self.pieces[-1] if self.pieces else self.before
+        room = max(0, min(self._room(), self._forward_left()))
+        seed = draft_seed(self.seed, self.searches)
+        return draft_more(self._cut(len(self.tokens)), seed, self.settings, room, self.stop, before, clause)
+
+    def _grow(self, found: AnyResult | None) -> None:
+        if not isinstance(found, tuple):
+            return
+        (grown,) = (one for one in found if isinstance(one, Continuation))
+        self.tokens += grown.tokens
+        self.pieces += grown.pieces
+        self.cuts[len(self.tokens)] = grown.prefix
+        self.drafted += len(grown.tokens)
+        text = self.before + b"".join(self.pieces)
+        if grown.end == "eos":
+            self.end = "eos"
+        elif before_stop(text, self.stop) != text:
+            self.end = "stop"
+        elif self._room() <= 0:
+            self.end = "length"
+        elif not grown.tokens:  # nothing is left of the budget
+            self.stopped = self.stopped or "budget"
+
+    def _cut(self, count: int) -> Prefix:
+        """The prefix that ends with the draft's first ``count`` tokens."""
+        if count not in self.cuts:
+            before = max(cut for cut in self.cuts if cut < count)
+            self.cuts[count] = Prefix(tuple(self.tokens[before:count]), self.cuts[before])
+        return self.cuts[count]
+
+    def _text(self, count: int) -> Prefix:
+        """The draft's first ``count`` tokens without end-of-sequence token or stop string."""
+        kept = count - (count == len(self.tokens) and self.end == "eos")
+        while kept > 0 and before_stop(text := self.before + b"".join(self.pieces[:kept]), self.stop) != text:
+            kept -= 1
+        return self._cut(kept) if kept > 0 else self.base_text
+
+    def _ended(self, count: int) -> bool:
+        return count == len(self.tokens) and self.end in ("eos", "stop")
+
+    def _key(self, count: int) -> tuple[tuple[int, ...], bool]:
+        return self._text(count).path(self.prompt), self._ended(count)
+
+    def _judge(self, count: int) -> Judge:
+        return Judge(self._text(count), self.prompt, self._ended(count))
+
+    def _judged(self, counts: list[int]) -> Generator[Out, list[Answer], list[Score | None]]:
+        """Scores of the draft's first so many tokens, asked together; None for what something stopped."""
+        results = yield from self._answers([self._judge(count) for count in counts])
+        for count, result in zip(counts, results, strict=True):
+            if isinstance(result, Score):
+                self.scores[self._key(count)] = result
+        return [result if isinstance(result, Score) else None for result in results]
+
+    def _final_score(self) -> Generator[Out, list[Answer], Score | None]:
+        """The score of a reply: one judgement of its final text, remembered where that was judged already."""
+        key = self._key(self.sent)
+        if key[0] and key not in self.scores and not self.stopped:
+            yield from self._judged([self.sent])
+        if self.outbox:
+            yield self._take_outbox()
+        return self.scores.get(key)
+
+    def _answers(self, asks: Sequence[Ask]) -> Generator[Out, list[Answer], list[AnyResult | None]]:
+        """Ask together and wait for all; None for what was stopped."""
+        if self._forward_left() <= 0:
+            self.stopped = self.stopped or "budget"
+        if self.stopped:
+            return [None for _ in asks]
+        tickets = [self._ask(ask) for ask in asks]
+        results: dict[int, AnyResult] = {}
+        while len(results) < len(tickets):
+            for answer in (yield self._take_outbox()):
+                self._note(answer)
+                if answer.ticket in tickets:
+                    results[answer.ticket] = answer.result
+        return [None if isinstance(results[ticket], Stopped) else results[ticket] for ticket in tickets]
+
+    def _note(self, answer: Answer) -> None:
+        self.usage += answer.usage
+        if isinstance(answer.result, Stopped):
+            self.stopped = self.stopped or answer.result.why
+
+    def _ask(self, ask: Ask) -> int:
+        self.tickets += 1
+        self.outbox.append(Asked(self.tickets, ask))
+        return self.tickets
+
+    def _take_outbox(self) -> Out:
+        taken, self.outbox = self.outbox, []
+        return taken
+
+    def _passes(self, score: Score) -> bool:
+        return self._value(score) > self.settings.gate + TOLERANCE
+
+    def _value(self, score: Score) -> float:
+        return score.hard if self.settings.score == "hard" else score.soft
+
+    def _room(self) -> float:
+        return self.limit - (self.base.length - self.prompt.length) - len(self.tokens)
+
+    def _forward_left(self) -> float:
+        limit = self.budget.max_forward_tokens
+        return math.inf if limit is None else limit - self.usage.forward_tokens
+
+
+class _Repair(Loop):
+    """A search whose first iteration is the draft that failed: one visit to its first token, already judged."""
+
+    bad: Branch
+
+    def _select(self, path: list[Node], number: int) -> Generator[list[Ask], list[AnyResult], bool]:
+        root = self.tree.root
+        if number > 1 or root.expanded:
+            return (yield from super()._select(path, number))
+        root.in_flight += 1
+        path.append(root)
+        yield from self._expand(root, path)
+        child = next((one for one in root.children if one.tokens == self.bad.tokens[:1]), None)
+        if child is None:  # the draft began with a token that is no candidate
+            child = self.tree.select_child(root)
+            assert child is not None
+        child.in_flight += 1
+        path.append(child)
+        return True
+
+    def _look_ahead(self, leaf: Node, number: int) -> Asking:
+        if number > 1 or leaf.tokens != self.bad.tokens[:1]:
+            return (yield from super()._look_ahead(leaf, number))
+        end = self.candidates.beyond(leaf, self.bad.tokens[1:], self.bad.pieces[1:])
+        judged = self.candidates.without_end(end).path(self.prompt)
+        self.scores[judged, end.end in ("eos", "stop")] = self.bad.score
+        return end

@@ -1,0 +1,262 @@
+"""Optimistic mode: what is drafted, what is judged, what is sent, and where a search begins."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+import pytest
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+from tests.search.world import World
+
+from rain.engines.scripted import ScriptedEngine
+from rain.methods.vanilla import vanilla
+from rain.search.asks import CLAUSE_ENDS, Answer, Ask, Asked, Judge, Prefix, Sample, Score, Stopped, Withdrawn
+from rain.search.budget import Budget
+from rain.search.events import BackedUp, Committed, Drafted, Event, LookedAhead, Outcome, Search, Tried
+from rain.search.optimistic import Optimist, optimistic
+from rain.search.settings import Settings
+
+SETTINGS = Settings(score="soft", iterations_per_set=12, fresh_iterations=4, minimum_visits=2, threshold=0.3)
+
+
+@dataclass
+class Verdicts(World):
+    """Texts with a bad word are bad, all others good."""
+
+    engine: ScriptedEngine = field(default_factory=lambda: ScriptedEngine(seed=32))
+    bad: Callable[[str], bool] = lambda text: False
+
+    def judge(self, text: str) -> Score:
+        return Score(-0.9, -1.0) if self.bad(text) else Score(0.9, 1.0)
+
+
+@dataclass
+class Seen:
+    outcome: Outcome | None = None
+    events: list[Event] = field(default_factory=list)
+    asked: list[Ask] = field(default_factory=list)
+    withdrawn: list[int] = field(default_factory=list)
+    sent_unjudged: list[str] = field(default_factory=list)
+
+    def of(self, kind: type) -> list[Event]:
+        return [event for event in self.events if isinstance(event, kind)]
+
+    @property
+    def text(self) -> str:
+        assert self.outcome
+        return self.outcome.text
+
+
+def prompt(world: World) -> Prefix:
+    return Prefix((1, *world.engine.tokenizer.encode(" the movie was")))
+
+
+def follow(running: Search, world: World, choose: Callable[[int], int] = lambda count: 0) -> Seen:
+    seen, open_ = Seen(), []
+    judged: set[str] = set()
+    sent = ""
+    answers: list[Answer] | None = None
+    while True:
+        try:
+            out = next(running) if answers is None else running.send(answers)
+        except StopIteration as end:
+            seen.outcome = end.value
+            return seen
+        for item in out:
+            if isinstance(item, Asked):
+                open_.append(item)
+                seen.asked.append(item.ask)
+            elif isinstance(item, Withdrawn):
+                seen.withdrawn.append(item.ticket)
+                open_ = [one for one in open_ if one.ticket != item.ticket]
+            else:
+                seen.events.append(item)
+                if isinstance(item, Committed):
+                    sent += item.text
+                    if item.stop == "draft" and sent not in judged:
+                        seen.sent_unjudged.append(sent)
+        if not open_:
+            answers = []
+            continue
+        asked = open_.pop(choose(len(open_)) % len(open_))
+        if isinstance(asked.ask, Judge):
+            judged.add(world.engine.tokenizer.decode(asked.ask.reply.path(asked.ask.prompt)))
+        answers = [world.answer(asked)]
+
+
+def draft(world: World, hold_back: str = "reply", tokens: int = 40, seed: int = 0, **changes: object) -> Seen:
+    settings = replace(SETTINGS, hold_back=hold_back, **changes)  # type: ignore[arg-type]
+    return follow(optimistic(prompt(world), settings, Budget(max_tokens=tokens), seed=seed), world)
+
+
+def alone(world: World, tokens: int = 40, seed: int = 0) -> str:
+    return follow(vanilla(prompt(world), SETTINGS, Budget(max_tokens=tokens), seed=seed), world).text
+
+
+@pytest.mark.parametrize("hold_back", ["reply", "clause"])
+@pytest.mark.parametrize("seed", range(5))
+def test_a_draft_that_passes_is_vanillas_text_to_the_letter(hold_back: str, seed: int) -> None:
+    world = Verdicts()
+    seen = draft(world, hold_back, seed=seed)
+    assert seen.text == alone(world, seed=seed)
+    assert seen.outcome
+    assert (seen.outcome.searches, seen.outcome.iterations) == (0, 0)
+    assert seen.outcome.drafted == len(seen.outcome.tokens)
+    assert seen.outcome.passed
+    assert seen.outcome.score == Score(0.9, 1.0)
+
+
+def test_a_good_draft_is_judged_once() -> None:
+    seen = draft(Verdicts())
+    assert sum(isinstance(ask, Judge) for ask in seen.asked) == 1
+
+
+def test_only_what_stands_before_the_first_bad_clause_is_kept() -> None:
+    world = Verdicts()
+    text = alone(world)
+    marks = [place + 1 for place, letter in enumerate(text) if letter.encode() in CLAUSE_ENDS]
+    assert len(marks) > 2
+    wrong = text[: marks[1]]
+    world.bad = lambda judged: judged.startswith(wrong)
+    for hold_back in ("reply", "clause"):
+        seen = draft(world, hold_back)
+        first = next(event for event in seen.events if isinstance(event, Committed))
+        assert first.text == text[: marks[0]]
+        failed = next(event for event in seen.of(Drafted) if not event.passed)  # type: ignore[attr-defined]
+        assert failed.text == text[marks[0] : marks[1]]  # type: ignore[attr-defined]
+        assert not seen.text.startswith(wrong)
+        assert seen.text.startswith(text[: marks[0]])
+        assert seen.outcome
+        assert seen.outcome.searches == 1
+
+
+def test_the_failed_clause_is_the_searchs_first_branch_and_not_judged_again() -> None:
+    world = Verdicts()
+    text = alone(world)
+    world.bad = lambda judged: judged.startswith(text[: text.index("?") + 1])
+    seen = draft(world)
+    first, ahead = seen.of(Tried)[0], seen.of(LookedAhead)[0]
+    failed = next(event for event in seen.of(Drafted) if not event.passed)  # type: ignore[attr-defined]
+    assert first.text + ahead.text == failed.text  # type: ignore[attr-defined]
+    backed = seen.of(BackedUp)[0]
+    assert backed.judged_before  # type: ignore[attr-defined]
+    assert backed.score == -0.9  # type: ignore[attr-defined]
+
+
+def test_drafting_goes_on_behind_the_first_set_that_passes() -> None:
+    world = Verdicts()
+    text = alone(world)
+    world.bad = lambda judged: judged.startswith(text[:12])
+    seen = draft(world)
+    kinds = [event.stop for event in seen.events if isinstance(event, Committed)]
+    assert "threshold" in kinds
+    assert kinds[kinds.index("threshold") + 1] == "draft"
+
+
+def test_when_nothing_passes_the_limit_on_searches_ends_it() -> None:
+    world = Verdicts(bad=lambda text: True)
+    seen = draft(world, tokens=20, max_searches=2)
+    assert seen.outcome
+    assert not seen.outcome.passed
+    assert seen.outcome.searches <= 2
+    assert len(seen.outcome.tokens) <= 20
+    assert seen.outcome.score == Score(-0.9, -1.0)
+
+
+def test_nothing_is_sent_before_its_judgement() -> None:
+    for seed in range(20):
+        world = World(mood=0.5)
+        for hold_back in ("reply", "clause"):
+            assert draft(world, hold_back, seed=seed).sent_unjudged == []
+
+
+@hypothesis_settings(deadline=None, max_examples=40)
+@given(st.integers(0, 10_000), st.sampled_from(["reply", "clause"]), st.integers(1, 30), st.integers(1, 4))
+def test_answers_in_any_order_lose_nothing(seed: int, hold_back: str, tokens: int, leaves: int) -> None:
+    world, order = World(mood=0.3), random.Random(seed)
+    settings = replace(SETTINGS, hold_back=hold_back, parallel_leaves=leaves)  # type: ignore[arg-type]
+    running = optimistic(prompt(world), settings, Budget(max_tokens=tokens), seed=seed)
+    seen = follow(running, world, lambda count: order.randrange(count))
+    assert seen.outcome
+    assert len(seen.outcome.tokens) <= tokens
+    committed = "".join(event.text for event in seen.events if isinstance(event, Committed))
+    assert committed.startswith(seen.text)
+    assert seen.sent_unjudged == []
+
+
+@hypothesis_settings(deadline=None, max_examples=40)
+@given(st.integers(0, 1000), st.integers(1, 400), st.sampled_from(["reply", "clause"]))
+def test_no_budget_of_iterations_is_overrun(seed: int, iterations: int, hold_back: str) -> None:
+    world = World(mood=-0.2)
+    settings = replace(SETTINGS, hold_back=hold_back)  # type: ignore[arg-type]
+    seen = follow(optimistic(prompt(world), settings, Budget(20, max_iterations=iterations), seed=seed), world)
+    assert seen.outcome
+    assert seen.outcome.iterations <= iterations
+
+
+@pytest.mark.parametrize("hold_back", ["reply", "clause"])
+def test_stopped_it_gives_the_best_it_knows_and_says_so(hold_back: str) -> None:
+    world = Verdicts()
+    settings = replace(SETTINGS, hold_back=hold_back)  # type: ignore[arg-type]
+    running = optimistic(prompt(world), settings, Budget(40))
+    out = next(running)
+    count = 0
+    while True:
+        asked = [item for item in out if isinstance(item, Asked)]
+        count += 1
+        try:
+            if count > 2:
+                out = running.send([Answer(one.ticket, Stopped("deadline")) for one in asked])
+            else:
+                out = running.send([world.answer(one) for one in asked])
+        except StopIteration as end:
+            outcome = end.value
+            break
+    assert outcome.stopped_by == "deadline"
+    assert outcome.text
+    assert not outcome.passed
+
+
+def test_a_stop_string_ends_a_draft_and_is_not_judged() -> None:
+    world = Verdicts()
+    text = alone(world)
+    stop = text[10:14]
+    for hold_back in ("reply", "clause"):
+        settings = replace(SETTINGS, hold_back=hold_back)  # type: ignore[arg-type]
+        seen = follow(optimistic(prompt(world), settings, Budget(40), stop=(stop,)), world)
+        assert seen.outcome
+        assert seen.text == text[: text.index(stop)]
+        assert seen.outcome.finish == "stop"
+        judged = [
+            world.engine.tokenizer.decode(ask.reply.path(ask.prompt)) for ask in seen.asked if isinstance(ask, Judge)
+        ]
+        assert not any(stop in one for one in judged)
+
+
+def test_clauses_are_judged_while_the_next_is_drafted() -> None:
+    world = Verdicts()
+    running = optimistic(prompt(world), replace(SETTINGS, hold_back="clause"), Budget(40))
+    out, together = next(running), 0
+    try:
+        while True:
+            asked = [item for item in out if isinstance(item, Asked)]
+            kinds = {type(item.ask) for item in asked}
+            together += kinds == {Judge, Sample}
+            out = running.send([world.answer(one) for one in asked])
+    except StopIteration:
+        pass
+    assert together >= 2
+
+
+def test_the_searched_set_and_what_was_kept_are_one_chain() -> None:
+    world = Verdicts()
+    text = alone(world)
+    world.bad = lambda judged: judged.startswith(text[:15])
+    one = Optimist(prompt(world), SETTINGS, Budget(40))
+    seen = follow(one.run(), world)
+    assert seen.outcome
+    assert world.engine.tokenizer.decode(seen.outcome.tokens).startswith(seen.text)
