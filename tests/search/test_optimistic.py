@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
-from tests.search.world import World
+from world import World
 
 from rain.engines.scripted import ScriptedEngine
 from rain.methods.vanilla import vanilla

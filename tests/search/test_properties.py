@@ -283,3 +283,15 @@ def test_the_same_text_is_judged_once() -> None:
     run = play(constants({}), Budget(max_tokens=12))
     judged = [ask.reply.path(ask.prompt) for ask in run.asked if type(ask).__name__ == "Judge"]  # type: ignore[union-attr]
     assert len(judged) == len(set(judged))
+
+
+def test_an_early_stop_changes_no_choice_and_saves_iterations() -> None:
+    settings = Settings(iterations_per_set=30, score="soft", node_addition=False, threshold=1.0)
+    saved = 0
+    for seed in range(10):
+        full = play(settings, Budget(max_tokens=1), seed=seed).outcome
+        early = play(dataclasses.replace(settings, early_stop=True), Budget(max_tokens=1), seed=seed).outcome
+        assert early.tokens == full.tokens
+        assert early.iterations <= full.iterations
+        saved += full.iterations - early.iterations
+    assert saved > 0

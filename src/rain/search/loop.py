@@ -138,7 +138,9 @@ class Loop:
             good = leader.value > self.settings.threshold + TOLERANCE
         if enough and good and self.spent:
             return "threshold"
-        return "iterations" if self.spent >= self.allowed else None
+        rivals = (child.visits for child in self.tree.root.children if child is not leader)
+        decided = self.settings.early_stop and leader.visits - max(rivals, default=0.0) > self.allowed - self.spent
+        return "iterations" if decided or self.spent >= self.allowed else None
 
     def _may_start(self) -> bool:
         """T is kept to, except that a set is never committed unvisited."""

@@ -59,6 +59,7 @@ class Settings:
     parallel_leaves: int = _constant(
         1, "leaves looked ahead and judged at once, kept apart by virtual loss (ours)", 1, 4096
     )
+    early_stop: bool = _constant(False, "commit once no iteration that is left can change the choice (ours)")
     gate: float = _constant(0.0, "score above which a draft passes; calibrated where the judge is (ours)", -1, 1)
     hold_back: Literal["reply", "clause"] = _constant("reply", "what must be judged before any of it is sent (ours)")
     max_searches: int = _constant(8, "searches of one reply before drafting is given up (ours)", 1, 10_000)
@@ -73,6 +74,8 @@ SOFT_EXPLORATION = 0.7
 
 Soft scores lie closer together than the paper's -1, 0 and 1: with c = 2 the prior alone decides. Docs: decision 6.
 """
+FAST: dict[str, Any] = {"parallel_leaves": 8, "early_stop": True}
+"""What ``--mode fast`` changes."""
 PRESETS: dict[str, dict[str, Any]] = {
     "harmless": {},
     "adversarial": {"minimum_visits": 5, "temperature": 2.0, "max_draws": 19, "addition_draws": 3},
