@@ -1,104 +1,156 @@
-"""Which wording of the contrast separates good from bad best? Chosen on samples of our own, not on public data.
+"""Which wording of which question separates good from bad best? Chosen on our own samples, never on public data.
 
-    .venv/bin/python benchmarks/wordings.py --style plain [--model smollm2]
+    .venv/bin/python benchmarks/wordings.py --preference harmless [--model smollm2] [--style plain] [--limit 60]
 
-Prints, for each pair of wordings, the area under the curve over all samples, the share of same-prompt pairs ranked
-correctly, and the spread of the mean difference in nats per token, which shows a wording's bias and force.
+For each evaluator and wording of a preference: the area under the curve over the samples that come with RAIN
+(src/rain/preferences/samples), and of two replies to the same prompt how often the good one is ranked higher, both
+with 95 % intervals over prompts. Raw scores: a zero or a slope changes no ranking within a judge. Scores keep their
+order where they saturate (contrast is asked with a small weight). Kept in benchmarks/wordings.json, one object for
+each judge; a judge measured again replaces its own.
 """
 
-# ruff: noqa: E501  (wordings stand on one line each)
 from __future__ import annotations
 
 import argparse
 import asyncio
 import json
-import math
+import time
 from pathlib import Path
-
-import numpy as np
-from scipy.stats import rankdata
+from typing import Any
 
 from rain.chat import Conversation, Message, prompt_tokens
 from rain.engines.engine import Engine
+from rain.errors import UsageError
 from rain.models import open_engine
-from rain.preferences import load, make_evaluator
-from rain.preferences.preference import Contrastive
+from rain.preferences import Preference, load, make_evaluator
+from rain.preferences.labelled import Row, groups, samples
+from rain.preferences.ranking import Clusters, area, pair_accuracy
 from rain.run.drive import Resources, judge
 from rain.search.asks import Prefix, Score
 
-HERE = Path(__file__).parent
+OUT = Path(__file__).with_suffix(".json")
 WEIGHT = 0.02
-"""Small, so that no score saturates."""
-PLAIN = [
-    ("A glowing review by somebody who loved every minute of it. Ten stars out of ten.", "A scathing review by somebody who hated every minute of it. One star out of ten."),
-    ("Positive review:", "Negative review:"),
-    ("A very positive review, full of praise:", "A very negative review, full of complaints:"),
-    ("Sentiment: positive", "Sentiment: negative"),
-    ("I loved it. It was wonderful, delightful and a joy from beginning to end.", "I hated it. It was terrible, disappointing and a waste of time from beginning to end."),
-    ("Rating: 5 out of 5 stars. Excellent!", "Rating: 1 out of 5 stars. Terrible!"),
-    ("The following text is positive, happy and full of praise.", "The following text is negative, angry and full of complaints."),
-    ("I loved this film. It was wonderful, one of the best I have ever seen. Ten stars out of ten.", "I hated this film. It was terrible, one of the worst I have ever seen. One star out of ten."),
-    ("Excellent! Wonderful! Loved it!", "Awful! Horrible! Hated it!"),
-]  # fmt: skip
-CHAT = [
-    ("You love everything you talk about. Write with warmth, praise and enthusiasm.", "You hate everything you talk about. Write with contempt, complaints and disappointment."),
-    ("You are a cheerful, positive assistant.", "You are a gloomy, negative assistant."),
-    ("Answer in a very positive way, full of praise and joy.", "Answer in a very negative way, full of complaints and disgust."),
-    ("You loved it. It was wonderful, delightful and a joy from beginning to end.", "You hated it. It was terrible, disappointing and a waste of time from beginning to end."),
-    ("Your answers have a positive sentiment.", "Your answers have a negative sentiment."),
-]  # fmt: skip
-
-
-async def differences(
-    engine: Engine, style: str, wording: tuple[str, str], rows: list[dict[str, object]]
-) -> list[float]:
-    """Mean difference in nats per token of each sample's reply."""
-    section = {"plain": {"plain_ask": wording[0], "plain_opposite": wording[1]}, "chat": {}}[style]
-    contrast = Contrastive(ask=wording[0], opposite=wording[1], weight=WEIGHT, **section)
-    preference = load("positive").model_copy(update={"contrastive": contrast})
-    found = []
-    for row in rows:
-        conversation = Conversation((Message("user", str(row["prompt"])),), "plain" if style == "plain" else "chat")
-        prompt = Prefix(prompt_tokens(engine, conversation))
-        evaluator = make_evaluator(preference, engine, conversation, prompt, kind="contrastive")
-        reply = str(row["reply"]) if style == "plain" else str(row["prompt"]) + str(row["reply"])
-        text = Prefix(engine.tokenizer.encode(reply), prompt)
-        score, _ = await judge(Resources(engine, evaluator), text, True)
-        assert isinstance(score, Score)
-        # Of two instructions, soft = tanh(weight x sum / 2).
-        found.append(2 * math.atanh(score.soft) / WEIGHT / len(text.tokens))
-    return found
-
-
-def area(good: np.ndarray, scores: np.ndarray) -> float:
-    ranks = rankdata(scores)
-    n, m = good.sum(), (~good).sum()
-    return float((ranks[good].sum() - n * (n + 1) / 2) / (n * m))
+"""Of contrast: so small that no score saturates."""
+Judge = tuple[str, str | None, str]
+"""Evaluator, placement (None: it has but one) and wording."""
+KEY = ("model", "preference", "style", "evaluator", "placement", "wording")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--style", choices=("plain", "chat"), default="plain")
+    parser.add_argument("--preference", required=True)
     parser.add_argument("--model", default="smollm2")
-    parser.add_argument("--samples", type=Path, default=HERE / "samples_positive.jsonl")
+    parser.add_argument("--style", choices=("chat", "turns", "plain"), default="chat")
+    parser.add_argument("--evaluators", default="contrastive,yes_no,one_word,choice,openings")
+    parser.add_argument("--placements", default="in_place")
+    parser.add_argument("--limit", type=int, default=0, help="samples; whole prompts, 0 is all")
     options = parser.parse_args()
-    rows = [json.loads(line) for line in options.samples.read_text(encoding="utf-8").splitlines()]
-    engine = open_engine(options.model)
-    good = np.array([row["good"] for row in rows])
-    for wording in PLAIN if options.style == "plain" else CHAT:
-        scores = np.array(asyncio.run(differences(engine, options.style, wording, rows)))
-        pairs = [
-            scores[i] > scores[j]
-            for i, a in enumerate(rows)
-            for j, b in enumerate(rows)
-            if a["prompt"] == b["prompt"] and a["good"] and not b["good"]
-        ]
-        spread = np.percentile(scores, [10, 50, 90])
-        print(
-            f"area {area(good, scores):.3f}  pairs {np.mean(pairs):.3f}  spread "
-            f"{spread[0]:+.3f} {spread[1]:+.3f} {spread[2]:+.3f}  N {len(rows)}, {len(pairs)} pairs  {wording[0]!r}",
-            flush=True,
+    preference, engine = load(options.preference), open_engine(options.model)
+    rows = some(samples(options.preference), options.limit)
+    judges = different(preference, options.evaluators.split(","), options.placements.split(","))
+    began = time.monotonic()
+    scores = asyncio.run(judged(engine, preference, options.style, rows, judges))
+    print(f"{len(rows)} samples, {len(judges)} judges, {time.monotonic() - began:.0f} s")
+    good, clusters = [row.good for row in rows], Clusters(groups(rows))
+    found = []
+    for (evaluator, placement, wording), values in scores.items():
+        whole, pairs = area(good, values, clusters), pair_accuracy(good, values, clusters)
+        assert pairs
+        found.append(
+            {
+                "model": Path(options.model).stem,
+                "preference": options.preference,
+                "style": options.style,
+                "evaluator": evaluator,
+                "placement": placement,
+                "wording": wording,
+                "n": whole.n,
+                "area": [round(x, 3) for x in (whole.value, whole.low, whole.high)],
+                "pairs": pairs.n,
+                "pair_accuracy": [round(x, 3) for x in (pairs.value, pairs.low, pairs.high)],
+            }
         )
+        print(
+            f"{evaluator:12} {placement or '':9} {wording:14} "
+            f"area {whole.value:.2f} [{whole.low:.2f}, {whole.high:.2f}]"
+            f"  pairs {pairs.value:.2f} [{pairs.low:.2f}, {pairs.high:.2f}]  of {pairs.n}"
+        )
+    keep(found)
+
+
+def some(rows: list[Row], limit: int) -> list[Row]:
+    """All rows of the first prompts, so that about ``limit`` are left."""
+    prompts = {row.prompt for row in rows[: limit or len(rows)]}
+    return [row for row in rows if row.prompt in prompts]
+
+
+def different(preference: Preference, evaluators: list[str], placements: list[str]) -> list[Judge]:
+    """Every judge that asks something of its own: wordings that leave a section as it is are no other judges."""
+    judges: list[Judge] = []
+    for kind in evaluators:
+        section = getattr(preference, kind, None)
+        for wording in preference.wordings if section else ():
+            if wording != preference.wording and getattr(preference.worded(wording), kind) == section:
+                continue
+            for placement in placements if kind not in ("contrastive", "openings") else [None]:
+                only_voice = kind == "one_word" and placement == "quoted" and wording in ("voice", "asked")
+                if not only_voice:
+                    judges.append((kind, placement, wording))
+    return judges
+
+
+async def judged(
+    engine: Engine, preference: Preference, style: str, rows: list[Row], judges: list[Judge]
+) -> dict[Judge, list[float]]:
+    """Soft scores of every row by every judge; a judge that this model cannot be is left out, and said so."""
+    found: dict[Judge, list[float]] = {each: [] for each in judges}
+    forward = 0
+    for row in rows:
+        conversation = Conversation((Message("user", row.prompt),), style)  # type: ignore[arg-type]
+        prompt = Prefix(prompt_tokens(engine, conversation))
+        # What continues a text is, in a conversation, a text as a whole.
+        continued = row.reply.startswith(" ") and style != "plain"
+        reply = Prefix(engine.tokenizer.encode((row.prompt if continued else "") + row.reply), prompt)
+        tasks = {}
+        for each in tuple(found):
+            kind, placement, wording = each
+            try:
+                evaluator = make_evaluator(
+                    softened(preference.worded(wording)),
+                    engine,
+                    conversation,
+                    prompt,
+                    kind=kind,
+                    placement=placement,  # type: ignore[arg-type]
+                    zeroed=False,
+                )
+            except UsageError as error:
+                print(f"{' '.join(str(part) for part in each)}: {error}")
+                del found[each]
+                continue
+            tasks[each] = judge(Resources(engine, evaluator), reply, not row.partial)
+        for each, (score, usage) in zip(tasks, await asyncio.gather(*tasks.values()), strict=True):
+            assert isinstance(score, Score)
+            found[each].append(score.soft)
+            forward += usage.forward_tokens
+    print(f"{forward:,} forward tokens")
+    return found
+
+
+def softened(preference: Preference) -> Preference:
+    """The same with a contrast that does not saturate."""
+    if preference.contrastive is None:
+        return preference
+    return preference.model_copy(update={"contrastive": preference.contrastive.model_copy(update={"weight": WEIGHT})})
+
+
+def keep(found: list[dict[str, Any]]) -> None:
+    """Into the file, in place of what it held of the same judges."""
+    new = {tuple(row[key] for key in KEY): row for row in found}
+    old = json.loads(OUT.read_text(encoding="utf-8")) if OUT.exists() else []
+    rows = [row for row in old if tuple(row[key] for key in KEY) not in new] + found
+    rows.sort(key=lambda row: [str(row[key]) for key in KEY])
+    OUT.write_text("[\n" + ",\n".join(json.dumps(row) for row in rows) + "\n]\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -15,6 +15,20 @@ from rain.search.events import Committed
 from rain.trace import Trace
 
 QUICK = {"iterations_per_set": 6, "fresh_iterations": 3}
+USUAL: dict[str, Any] = {
+    "preference": "positive",
+    "evaluator": "contrastive",  # the scripted model's words have no first letters to tell labels by
+    "style": "plain",
+    "settings": QUICK,
+    "budget": rain.Budget(12),
+}
+BY_CHOICE: Any = {"preference": "helpful", "evaluator": "choice", "settings": {**QUICK, "score": "soft"}}
+PIECES = (b" the", b" movie", b" was", b" good", b" bad", b".", b",", b"A", b"B")
+
+
+def lettered(seed: int = 0) -> ScriptedEngine:
+    """A model that looks at the whole text and has letters to choose by."""
+    return ScriptedEngine(pieces=PIECES, order=10_000, seed=seed)
 
 
 @pytest.fixture
@@ -23,15 +37,19 @@ def model() -> Model:
 
 
 def ask(model: Model, prompt: Any = " the movie was", **options: Any) -> rain.Reply:
-    options = {"preference": "positive", "style": "plain", "settings": QUICK, "budget": rain.Budget(12), **options}
-    return model.generate(prompt, **options)
+    options = {**USUAL, **options}
+    return model.generate(prompt, **{"mode": "faithful", **options})
 
 
 def test_a_reply_says_what_it_cost(model: Model) -> None:
     reply = ask(model, seed=4)
     assert reply.text
     assert (reply.preference, reply.mode, reply.model, reply.seed) == ("positive", "faithful", "scripted", 4)
-    assert reply.judge == {"evaluator": "contrastive", "placement": "quoted", "auc": None, "checked": False}
+    assert reply.judge
+    told = {"evaluator": "contrastive", "placement": "quoted", "model": "scripted", "self_evaluation": True}
+    unknown = {"auc": None, "checked": False, "disagreement": None}
+    assert {**reply.judge, **told, **unknown} == reply.judge
+    assert (reply.usage.judge_forward_tokens, reply.usage.judge_calls) == (0, 0)
     assert reply.usage.iterations > 0
     assert reply.usage.forward_tokens > 0
     assert 0 < reply.usage.completion_tokens <= 12
@@ -51,8 +69,7 @@ def test_a_reply_says_what_it_cost(model: Model) -> None:
 
 def test_the_async_twin_yields_events_and_then_the_reply(model: Model) -> None:
     async def work() -> list[Any]:
-        options: Any = {"preference": "positive", "style": "plain", "settings": QUICK, "budget": rain.Budget(12)}
-        return [event async for event in model.stream(" the movie was", **options)]
+        return [event async for event in model.stream(" the movie was", **USUAL)]
 
     *events, reply = asyncio.run(work())
     assert isinstance(reply, rain.Reply)
@@ -73,7 +90,7 @@ def test_vanilla_needs_no_preference(model: Model) -> None:
 
 
 def test_a_preset_brings_the_papers_evaluator_and_settings(model: Model, tmp_path: Path) -> None:
-    ask(model, preference=None, preset="adversarial", style="turns", trace=tmp_path / "t.jsonl")
+    ask(model, preference=None, evaluator=None, preset="adversarial", style="turns", trace=tmp_path / "t.jsonl")
     header = Trace(tmp_path / "t.jsonl").header
     assert (header.settings.temperature, header.settings.minimum_visits, header.settings.score) == (2.0, 5, "hard")
     assert header.judge is not None
@@ -81,6 +98,75 @@ def test_a_preset_brings_the_papers_evaluator_and_settings(model: Model, tmp_pat
     reply = ask(model, preference="positive", preset="truthful")
     assert reply.judge is not None
     assert reply.judge["evaluator"] == "contrastive"
+
+
+def test_another_model_judges_and_its_cost_is_shown(tmp_path: Path) -> None:
+    writer, judge = ScriptedEngine(), ScriptedEngine(seed=5)
+    judge.name = "scripted judge"
+    reply = ask(Model(writer, judge=judge), trace=tmp_path / "t.jsonl")
+    assert reply.judge is not None
+    assert (reply.judge["model"], reply.judge["evaluator"]) == ("scripted judge", "contrastive")
+    assert not writer.asked["TextLogprobs"]
+    assert set(judge.asked) == {"TextLogprobs"}
+    assert reply.usage.judge_forward_tokens == judge.totals.forward_tokens > 0
+    assert reply.usage.judge_calls == pytest.approx(judge.totals.calls, abs=1e-3)
+    assert reply.usage.forward_tokens == writer.totals.forward_tokens
+    assert ask(Model(lettered(), judge=lettered(5)), **BY_CHOICE).score != ask(Model(lettered()), **BY_CHOICE).score
+    *_, outcome = Trace(tmp_path / "t.jsonl").replay()
+    assert outcome.text == reply.text  # type: ignore[union-attr]
+
+
+def test_the_same_weights_as_judge_write_the_same_text() -> None:
+    models = Model(lettered()), Model(lettered(), judge=lettered())
+    one, two = (ask(model, **BY_CHOICE) for model in models)
+    assert one.score
+    assert (one.text, one.score) == (two.text, two.score)
+    assert one.usage.forward_tokens > two.usage.forward_tokens
+
+
+def test_closing_a_model_closes_its_judge() -> None:
+    judge = ScriptedEngine()
+    Model(ScriptedEngine(), judge=judge).close()
+    assert judge._closed
+
+
+@pytest.mark.parametrize("name", ["nope", "", "/no/such/file.gguf", "vllm:x", "hf:owner"])
+def test_a_judge_model_that_cannot_be_loaded_is_told_before_the_writer_is(name: str) -> None:
+    with pytest.raises(rain.UsageError, match=r"^--judge-model: ") as error:
+        rain.load("/no/such/writer.gguf", judge_model=name)
+    assert "\n" not in str(error.value)
+    assert "writer" not in str(error.value)
+
+
+def test_a_callable_judges_without_a_model(model: Model) -> None:
+    reply = ask(model, evaluator=lambda text: 0.9 if "good" in text else 0.1)
+    assert reply.judge is not None
+    assert (reply.judge["evaluator"], reply.judge["placement"], reply.judge["self_evaluation"]) == (
+        "classifier",
+        None,
+        False,
+    )
+    assert "lambda" in reply.judge["model"]
+    assert reply.usage.judge_forward_tokens == 0
+
+
+def test_several_preferences_are_one(model: Model, tmp_path: Path) -> None:
+    file = tmp_path / "both.toml"
+    file.write_text(
+        'combine = "min"\n[[parts]]\npreference = "positive"\nevaluator = "contrastive"\n'
+        '[[parts]]\npreference = "helpful"\n'
+    )
+    reply = ask(model, preference=file, evaluator=None)
+    assert reply.judge is not None
+    assert (reply.preference, reply.judge["evaluator"]) == ("positive and helpful", "weighted")
+
+
+def test_disagreement_of_wordings_is_reported(model: Model, tmp_path: Path) -> None:
+    reply = ask(model, preference="helpful", evaluator="choice", trace=tmp_path / "t.jsonl")
+    assert reply.judge is not None
+    assert 0 <= reply.judge["disagreement"] <= 1
+    *_, outcome = Trace(tmp_path / "t.jsonl").replay()
+    assert outcome.score.disagreement == reply.judge["disagreement"]  # type: ignore[union-attr]
 
 
 def test_a_sentence_is_a_preference(model: Model) -> None:
@@ -112,10 +198,14 @@ def test_when_nothing_passes(model: Model) -> None:
         ({"preference": "positive", "prefer": "x"}, "not both"),
         ({"preference": None, "prefer": "  "}, "empty"),
         ({"preset": "nope"}, "none of harmless"),
-        ({"mode": "fast"}, "none of faithful"),
+        ({"mode": "dice"}, "none of optimistic"),
         ({"style": "loud"}, "none of chat"),
         ({"style": "chat"}, "template"),
         ({"evaluator": "nope"}, "it supports"),
+        ({"evaluator": "no_such_module:f"}, "No module named"),
+        ({"evaluator": "transformers:/no/such/folder"}, "no folder"),
+        ({"evaluator": lambda: 1}, "should take"),
+        ({"preference": "harmless", "evaluator": "openings"}, "use contrastive"),
         ({"placement": "above"}, "none of in_place"),
         ({"on_failure": "cry"}, "none of best"),
         ({"settings": {"nope": 1}}, "unknown setting"),

@@ -15,7 +15,9 @@ from typing import Any, TypeVar, Unpack
 
 from rain import encoders
 from rain.engines.engine import Engine
+from rain.errors import RainError, UsageError
 from rain.models import open_engine
+from rain.preferences.trust import Trust
 from rain.reply import Reply
 from rain.request import Options, Plan, Prompt
 from rain.run.drive import Resources, drive
@@ -34,20 +36,40 @@ def load(
     threads: int | None = None,
     gpu_layers: int = 0,
     encoder: str = "wordllama",
+    judge_model: str | None = None,
 ) -> Model:
     """Load a frozen model: ``smollm2``, a path to a GGUF file, or ``hf:owner/repo/file.gguf[@revision]``.
 
     context: tokens that the cache holds, for everything that is searched at once; threads: default all cores.
-    Raises UsageError (no such model, a broken file, a missing extra) and EngineError (the model cannot be loaded).
+    judge_model: another frozen model, named in the same way, that judges in its place.
+    Raises UsageError (no such model, a broken file, a missing extra, a judge that cannot be loaded) and EngineError
+    (the model cannot be loaded).
     """
-    return Model(open_engine(model, context=context, threads=threads, gpu_layers=gpu_layers), encoder=encoder)
+
+    def opened(name: str) -> Engine:
+        return open_engine(name, context=context, threads=threads, gpu_layers=gpu_layers)
+
+    try:
+        judge = None if judge_model is None else opened(judge_model)
+    except RainError as error:
+        raise UsageError(f"--judge-model: {error}") from error
+    try:
+        return Model(opened(model), encoder=encoder, judge=judge)
+    except BaseException:
+        if judge:
+            judge.close()
+        raise
 
 
 class Model:
     """A loaded model. Safe to use from several threads and event loops; searches at the same time share its cache."""
 
-    def __init__(self, engine: Engine, *, encoder: str | encoders.Encoder = "wordllama") -> None:
+    def __init__(
+        self, engine: Engine, *, encoder: str | encoders.Encoder = "wordllama", judge: Engine | None = None
+    ) -> None:
+        """judge: another frozen model, to judge what this one writes."""
         self.engine = engine
+        self.judge = judge
         self.encoder = encoders.load(encoder) if isinstance(encoder, str) else encoder
         self._recent: deque[Prefix] = deque(maxlen=2)
         """Prompts that stay cached, so that the next turn of a conversation need not be read from its start."""
@@ -75,6 +97,7 @@ class Model:
         """The search's events as they happen, then the :class:`Reply`. Close the generator to drop the search."""
         started = time.monotonic()
         plan = self.plan(prompt, **options)
+        known = plan.trust(self.engine, self.judge)
         deadline = None if plan.budget.max_seconds is None else started + plan.budget.max_seconds
         cancel, limit = options.get("cancel"), plan.budget.max_forward_tokens
         thinking = think(self.engine, plan.conversation, plan.prompt, seed=plan.seed, limit=limit)
@@ -83,9 +106,9 @@ class Model:
         if limit is not None and spent.forward_tokens:
             budget = replace(budget, max_forward_tokens=max(1, limit - spent.forward_tokens))
         self._recent.append(thoughts)
-        evaluator = plan.evaluator(self.engine, thoughts)
-        resources = Resources(self.engine, evaluator, self.encoder)
-        header = plan.header(self.name, thoughts, evaluator, budget)
+        evaluator = plan.evaluator(self.engine, thoughts, self.judge)
+        resources = Resources(self.engine, evaluator, self.encoder, self.judge)
+        header = plan.header(self.name, thoughts, evaluator, budget, self.judge.name if self.judge else None, known)
         writer = Writer(Path(plan.trace), header) if plan.trace else None
         running = drive(
             start(header, thoughts),
@@ -110,9 +133,15 @@ class Model:
         """Check everything that was asked for, before any work. Raises UsageError."""
         return Plan.make(self.engine, self.encoder.similarity_threshold, prompt, options)
 
+    def trust(self, prompt: Prompt, **options: Unpack[Options]) -> Trust | None:
+        """What is known of how well the judge of these options judges; None where nothing is judged."""
+        return self.plan(prompt, **options).trust(self.engine, self.judge)
+
     def close(self) -> None:
-        """Free the model."""
+        """Free the model, and its judge."""
         self.engine.close()
+        if self.judge:
+            self.judge.close()
 
     def __enter__(self) -> Model:
         return self

@@ -100,14 +100,28 @@ def close_and_ask(engine: Engine, conversation: Conversation, question: str, ans
     if conversation.style == "plain":
         return engine.tokenizer.encode(f"\n\n{question}\nAnswer: {answer}")
     reply, asked = Message("assistant", "ok"), Message("user", question)
-    parts = _rendered(engine, (*_supported(engine, conversation.messages), reply, asked))
-    where = max((index for index, part in enumerate(parts) if part.message is reply), default=None)
-    if where is None:
+    tail = _behind(reply, _rendered(engine, (*_supported(engine, conversation.messages), reply, asked)))
+    if tail is None:
         raise UsageError(f"the chat template of {engine.name} hides earlier replies; judge with placement 'quoted'")
-    tail = parts[where + 1 :]
-    if tail and tail[-1].message is None and _is_open(tail[-1].text):
-        tail.append(_Part("\n</think>\n\n", None))
     return _encode(engine, [*tail, _Part(answer, Message("assistant", answer))])
+
+
+def close_and_open(engine: Engine, conversation: Conversation, beginning: str) -> tuple[int, ...]:
+    """Tokens that follow a reply to ``conversation``: they end its turn and open another, begun with ``beginning``.
+
+    Nobody speaks in between. Raises UsageError: a style or a template in which the assistant has no turn to open.
+    """
+    if conversation.style == "turns":
+        return engine.tokenizer.encode(f"\n\nAssistant: {beginning}")
+    if conversation.style == "plain":
+        raise UsageError("in the style 'plain' the assistant has no turn that could be opened anew")
+    reply = Message("assistant", "ok")
+    messages = (*_supported(engine, conversation.messages), reply)
+    tails = [_behind(reply, _split(engine, messages, open_turn=is_open)) for is_open in (True, False)]
+    # A template that opens nothing (the turn begins where the person's ends) writes the same either way.
+    if tails[0] is None or tails[0] == tails[1]:
+        raise UsageError(f"the chat template of {engine.name} does not open a second turn of the assistant")
+    return _encode(engine, [*tails[0], _Part(beginning, Message("assistant", beginning))])
 
 
 def thinking_markers(engine: Engine) -> tuple[str, str] | None:
@@ -189,6 +203,17 @@ class _Part:
     message: Message | None
 
 
+def _behind(reply: Message, parts: list[_Part]) -> list[_Part] | None:
+    """What follows ``reply``, thoughts closed if they would be open; None where the template hides the reply."""
+    where = max((index for index, part in enumerate(parts) if part.message is reply), default=None)
+    if where is None:
+        return None
+    tail = parts[where + 1 :]
+    if tail and tail[-1].message is None and _is_open(tail[-1].text):
+        tail.append(_Part("\n</think>\n\n", None))
+    return tail
+
+
 def _is_open(text: str) -> bool:
     return text.rfind("<think>") > text.rfind("</think>")
 
@@ -235,12 +260,12 @@ def _rendered(engine: Engine, messages: tuple[Message, ...]) -> list[_Part]:
     return parts
 
 
-def _split(engine: Engine, messages: tuple[Message, ...]) -> list[_Part]:
-    """Render with placeholders for what people wrote, and cut there."""
+def _split(engine: Engine, messages: tuple[Message, ...], *, open_turn: bool = True) -> list[_Part]:
+    """Render with placeholders for what people wrote, and cut there. open_turn: the assistant's, at the end."""
     nonce = f"x{secrets.token_hex(8)}x"
     names = [f"{nonce}{index}x" for index in range(len(messages))]
     rows = [{"role": message.role, "content": name} for message, name in zip(messages, names, strict=True)]
-    rest = _render(engine, rows)
+    rest = _render(engine, rows, open_turn)
     parts: list[_Part] = []
     while rest:
         found = [(rest.find(name), index) for index, name in enumerate(names) if name in rest]
@@ -256,10 +281,10 @@ def _split(engine: Engine, messages: tuple[Message, ...]) -> list[_Part]:
     return parts
 
 
-def _render(engine: Engine, rows: list[dict[str, str]]) -> str:
+def _render(engine: Engine, rows: list[dict[str, str]], open_turn: bool) -> str:
     try:
         return _compiled(engine.template or "").render(
-            messages=rows, add_generation_prompt=True, tools=None, documents=None, **engine.template_tokens
+            messages=rows, add_generation_prompt=open_turn, tools=None, documents=None, **engine.template_tokens
         )
     except (jinja2.TemplateError, TypeError, ValueError, KeyError, AttributeError) as error:
         raise UsageError(

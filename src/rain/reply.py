@@ -9,22 +9,32 @@ from typing import Any, Literal, TypeAlias
 from rain.errors import RainError
 from rain.search.events import StopReason
 
-Mode: TypeAlias = Literal["faithful", "vanilla"]
-MODES: tuple[Mode, ...] = ("faithful", "vanilla")
+Mode: TypeAlias = Literal["optimistic", "fast", "faithful", "vanilla"]
+MODES: tuple[Mode, ...] = ("optimistic", "fast", "faithful", "vanilla")
 
 
 @dataclass(frozen=True, slots=True)
 class ReplyUsage:
-    """What a reply cost. ``forward_tokens`` went through the model, judge's prompts included; cached ones did not."""
+    """What a reply cost. ``forward_tokens`` went through the model, judge's prompts included; cached ones did not.
+
+    Where another model judges, its share is not among the model's own ``forward_tokens`` and ``model_calls`` but in
+    ``judge_forward_tokens`` and ``judge_calls``; ``cached_tokens`` are of both.
+    """
 
     prompt_tokens: int
     completion_tokens: int
     forward_tokens: int
     cached_tokens: int
     model_calls: float
+    judge_forward_tokens: int
+    """0 where the model judges itself, or a classifier does."""
+    judge_calls: float
     iterations: int
     rewinds: int
     drafted_tokens: int
+    """Drafted as ordinary decoding would, also what was taken back (optimistic mode)."""
+    searches: int
+    """How often a draft failed and was searched from; 0: the reply is ordinary decoding's, to the letter."""
     seconds: float
 
 
@@ -42,6 +52,10 @@ class Reply:
     stopped_by: StopReason | None
     """What ended the search before its time; the text is then the best that was known."""
     judge: dict[str, Any] | None
+    """Who judged and how: ``evaluator``, ``placement``, ``model`` (or the classifier), ``self_evaluation``, what is
+    known of this judge (``auc``, ``checked``), and the ``disagreement`` of wordings or orders in the final judgement
+    (0: all say the same, 1: the opposite; None where one thing was asked).
+    """
     usage: ReplyUsage
 
     def as_dict(self) -> dict[str, Any]:

@@ -15,18 +15,21 @@ from rain import chat, preferences
 from rain.chat import Conversation, Message, Style
 from rain.engines.engine import Engine
 from rain.errors import UsageError
-from rain.preferences import Evaluator, Placement, Preference
+from rain.preferences import Evaluator, Named, Placement, Preference, Weighted
+from rain.preferences.calibration import Calibrated
+from rain.preferences.trust import Trust, trust
 from rain.reply import MODES, Mode, NothingPassed, Reply, ReplyUsage
 from rain.search.asks import Prefix, Usage
 from rain.search.budget import Budget
 from rain.search.events import Outcome
-from rain.search.settings import PRESETS, Settings, changed, preset
+from rain.search.settings import FAST, PRESETS, SOFT_EXPLORATION, Settings, changed, preset
 from rain.trace import Header
 
 Prompt: TypeAlias = str | Sequence[Mapping[str, str]]
 DEFAULT_MAX_TOKENS = 128
 CHOICES: dict[str, tuple[str, ...]] = {
     "mode": MODES,
+    "hold_back": ("reply", "clause"),
     "preset": tuple(PRESETS),
     "style": ("chat", "turns", "plain"),
     "placement": ("in_place", "quoted"),
@@ -38,13 +41,17 @@ REFUSAL = "I'd rather not answer this, because I could not find words for it tha
 class Options(TypedDict, total=False):
     """Keyword arguments of :meth:`Model.generate` and its twins; the same words as on the command line."""
 
-    preference: str | Path | Preference | None
-    """What to want: a built-in name, a TOML file, or a preference object."""
+    preference: str | Path | Preference | Weighted | None
+    """What to want: a built-in name, a TOML file, a preference object, or several of them weighted."""
     prefer: str | None
     """What to want, in a sentence of your own."""
     preset: str | None
     """The paper's settings and evaluator: harmless, adversarial, truthful, positive."""
-    mode: Mode
+    mode: Mode | None
+    """optimistic (draft, judge, search only where that fails), fast, faithful (the paper's search) or vanilla;
+    default optimistic, with a preset faithful."""
+    hold_back: Literal["reply", "clause"] | None
+    """Optimistic mode: what must be judged before any of it is sent; default reply."""
     settings: Settings | Mapping[str, object] | None
     """Constants of the search to change, by name."""
     budget: Budget | None
@@ -53,10 +60,14 @@ class Options(TypedDict, total=False):
     system: str | None
     style: Style | None
     """chat, turns (base models) or plain (a text that is continued); default chat where the model has a template."""
-    evaluator: str | None
-    """contrastive, choice, yes_no or one_word; default the preference's own."""
+    evaluator: Named | None
+    """contrastive, choice, yes_no, one_word or openings, each also with ``+refusals`` behind it; default the
+    preference's own. Or a classifier: a callable from (text) or (prompt, reply) to the probability that it is good,
+    ``module:function``, ``transformers:FOLDER[#LABEL]``. A name with a colon runs code: take none from strangers."""
     placement: Placement | None
     on_failure: Literal["best", "refuse", "raise"]
+    require_check: bool
+    """Refuse to search unless ``rain check`` found that the model can judge the preference, be it weakly."""
     trace: str | Path | None
     """Write the whole search to this file, for ``rain replay``."""
     cancel: asyncio.Event | None
@@ -70,21 +81,28 @@ class Plan:
     shown: str
     conversation: Conversation
     prompt: Prefix
-    preference: Preference | None
+    preference: Preference | Weighted | None
     mode: Mode
     settings: Settings
     budget: Budget
     seed: int
-    kind: str | None
+    kind: Named | None
     placement: Placement | None
     paper: bool
-    score_given: bool
+    named: frozenset[str]
+    """The settings that were given."""
     on_failure: Literal["best", "refuse", "raise"]
+    require_check: bool
     trace: str | Path | None
 
     @staticmethod
     def make(engine: Engine, similarity_threshold: float, prompt: Prompt, options: Options) -> Plan:
         preference, settings, named = check_options(options)
+        mode = options.get("mode") or ("faithful" if options.get("preset") else "optimistic")
+        if mode == "fast":
+            settings = changed(settings, {name: value for name, value in FAST.items() if name not in named})
+        if options.get("hold_back"):
+            settings = changed(settings, {"hold_back": options.get("hold_back")})
         if "similarity_threshold" not in named:
             settings = changed(settings, {"similarity_threshold": similarity_threshold})
         settings = changed(settings, {"length_limit": min(settings.length_limit, engine.can.context)})
@@ -102,24 +120,26 @@ class Plan:
             conversation=conversation,
             prompt=Prefix(tokens),
             preference=preference,
-            mode=options.get("mode") or "faithful",
+            mode=mode,
             settings=settings,
             budget=options.get("budget") or Budget(max_tokens=DEFAULT_MAX_TOKENS),
             seed=options.get("seed", 0),
             kind=options.get("evaluator"),
             placement=options.get("placement"),
             paper=options.get("preset") is not None and not (options.get("preference") or options.get("prefer")),
-            score_given="score" in named,
+            named=frozenset(named),
             on_failure=options.get("on_failure") or "best",
+            require_check=options.get("require_check", False),
             trace=options.get("trace"),
         )
 
-    def evaluator(self, engine: Engine, prompt: Prefix) -> Evaluator | None:
-        """The evaluator for replies behind ``prompt``; a preset brings the paper's."""
+    def evaluator(self, engine: Engine, prompt: Prefix, judge: Engine | None = None) -> Evaluator | None:
+        """The evaluator for ``engine``'s replies behind ``prompt``; a preset brings the paper's. judge: who answers."""
         if self.preference is None:
             return None
-        kind = self.kind or (self.preference.paper if self.paper else None)
-        as_paper = self.paper and kind == self.preference.paper
+        papers = self.preference.paper if self.paper and isinstance(self.preference, Preference) else None
+        kind = self.kind or papers
+        as_paper = papers is not None and kind == papers
         return preferences.make_evaluator(
             self.preference,
             engine,
@@ -130,13 +150,46 @@ class Plan:
             shots=True if as_paper and kind == "choice" else None,
             both_wordings=not (as_paper and kind == "yes_no"),
             zeroed=not as_paper,
+            judge=judge,
         )
 
-    def header(self, model: str, prompt: Prefix, evaluator: Evaluator | None, budget: Budget) -> Header:
-        """What the search is started with; ``prompt`` and ``budget`` are what thinking has left of the plan's own."""
+    def trust(self, engine: Engine, judge: Engine | None = None) -> Trust | None:
+        """What is known of the judge, None where nothing is judged. Raises UsageError where a check is required."""
+        evaluator = self.evaluator(engine, self.prompt, judge)
+        if evaluator is None or self.preference is None:
+            return None
+        style = self.conversation.style
+        if judge and style != "plain":
+            style = chat.default_style(judge)
+        # The paper asks yes or no once, which no check does.
+        once = self.paper and isinstance(self.preference, Preference) and self.preference.paper == "yes_no"
+        checked = not (once and evaluator.kind == "yes_no")
+        where = self.placement if isinstance(self.preference, Weighted) else evaluator.placement
+        known = trust(judge or engine, self.preference, evaluator.kind, where, style, as_checked=checked)
+        if self.require_check:
+            known.require()
+        return known
+
+    def header(
+        self,
+        model: str,
+        prompt: Prefix,
+        evaluator: Evaluator | None,
+        budget: Budget,
+        judge: str | None = None,
+        known: Trust | None = None,
+    ) -> Header:
+        """What the search is started with; ``prompt`` and ``budget`` are what thinking has left of the plan's own.
+
+        judge: the name of the model that the evaluator asks, if it is another. known: see :meth:`trust`.
+        """
         settings = self.settings
-        if evaluator and not self.score_given:
+        if evaluator and "score" not in self.named:
             settings = changed(settings, {"score": "hard" if self.paper else evaluator.score})
+        if evaluator and settings.score == "soft" and "exploration" not in self.named:
+            settings = changed(settings, {"exploration": SOFT_EXPLORATION})
+        if isinstance(evaluator, Calibrated) and settings.score == "soft" and "gate" not in self.named:
+            settings = changed(settings, {"gate": evaluator.known.threshold})
         return Header(
             model=model,
             mode=self.mode,
@@ -147,8 +200,21 @@ class Plan:
             seed=self.seed,
             stop=chat.stop_strings(self.conversation),
             preference=self.preference.name if self.preference else None,
-            judge=_judge(evaluator),
+            judge=self._judge(evaluator, judge or model, known or Trust()),
         )
+
+    def _judge(self, evaluator: Evaluator | None, model: str, known: Trust) -> dict[str, Any] | None:
+        """What JSON says of the judge; ``model`` is the one that an evaluator asks."""
+        if evaluator is None:
+            return None
+        classifier = preferences.classifier_name(self.kind)
+        return {
+            "evaluator": evaluator.kind,
+            "placement": None if classifier else evaluator.placement,
+            "model": classifier or model,
+            "self_evaluation": evaluator.self_evaluation,
+            **known.as_dict(),
+        }
 
     def reply(self, header: Header, outcome: Outcome, before: Usage, seconds: float) -> Reply:
         """The reply to ``outcome``; ``before``: what was spent before the search. Raises NothingPassed if asked for."""
@@ -156,6 +222,7 @@ class Plan:
         score: float | None = None
         if outcome.score:
             score = outcome.score.soft if header.settings.score == "soft" else outcome.score.hard
+        disagreement = outcome.score.disagreement if outcome.score else None
         reply = Reply(
             text=outcome.text,
             finish_reason=outcome.finish,
@@ -165,20 +232,24 @@ class Plan:
             seed=self.seed,
             score=score,
             stopped_by=outcome.stopped_by,
-            judge=header.judge,
+            judge=header.judge and {**header.judge, "disagreement": disagreement},
             usage=ReplyUsage(
                 prompt_tokens=self.prompt.length,
                 completion_tokens=len(outcome.tokens),
-                forward_tokens=usage.forward_tokens,
+                forward_tokens=usage.forward_tokens - usage.judge_forward_tokens,
                 cached_tokens=usage.cached_tokens,
-                model_calls=round(usage.calls, 3),
+                model_calls=round(usage.calls - usage.judge_calls, 3),
+                judge_forward_tokens=usage.judge_forward_tokens,
+                judge_calls=round(usage.judge_calls, 3),
                 iterations=outcome.iterations,
                 rewinds=outcome.rewinds,
-                drafted_tokens=0,
+                drafted_tokens=outcome.drafted,
+                searches=outcome.searches,
                 seconds=round(seconds, 3),
             ),
         )
-        failed = score is None or score <= self.settings.threshold
+        settings = header.settings
+        failed = score is None or score <= (settings.gate if self.mode == "optimistic" else settings.threshold)
         if self.preference is None or not failed or self.on_failure == "best":
             return reply
         if self.on_failure == "raise":
@@ -186,7 +257,7 @@ class Plan:
         return dataclasses.replace(reply, text=REFUSAL, finish_reason="content_filter")
 
 
-def check_options(options: Options) -> tuple[Preference | None, Settings, set[str]]:
+def check_options(options: Options) -> tuple[Preference | Weighted | None, Settings, set[str]]:
     """Everything that can be checked before a model is loaded.
 
     Returns the preference, the settings, and the names of the settings that were given. Raises UsageError and
@@ -197,11 +268,8 @@ def check_options(options: Options) -> tuple[Preference | None, Settings, set[st
         if value is not None and value not in choices:
             raise UsageError(f"--{option.replace('_', '-')} '{value}' is none of {', '.join(choices)}")
     preference = _preference(options)
-    kind = options.get("evaluator")
-    if preference and kind and kind not in preference.kinds:
-        raise UsageError(
-            f"preference '{preference.name}' cannot be judged by '{kind}'; it supports {', '.join(preference.kinds)}"
-        )
+    if preference:
+        preferences.check_kind(preference, options.get("evaluator"))
     place = options.get("trace")
     if place and (Path(place).is_dir() or not os.access(Path(place).absolute().parent, os.W_OK)):
         raise UsageError(f"cannot write the trace to {place}: no such folder, or it is not writable")
@@ -213,16 +281,16 @@ def check_options(options: Options) -> tuple[Preference | None, Settings, set[st
     return preference, changed(base, given), set(given)
 
 
-def _preference(options: Options) -> Preference | None:
+def _preference(options: Options) -> Preference | Weighted | None:
     given, sentence, name = options.get("preference"), options.get("prefer"), options.get("preset")
     if given and sentence:
         raise UsageError("give either --preference or --prefer, not both")
     if sentence is not None:
         return preferences.from_sentence(_printable(sentence))
-    if isinstance(given, Preference):
+    if isinstance(given, (Preference, Weighted)):
         return given
     if given:
-        return preferences.load(given)
+        return preferences.load_wanted(given)
     if name:
         return preferences.load({"adversarial": "harmless"}.get(name, name))
     if options.get("mode") == "vanilla":
@@ -247,9 +315,3 @@ def _conversation(engine: Engine, prompt: Prompt, system: str | None, style: Sty
 def _printable(text: str) -> str:
     """Bytes that are no text come from a command line as lone surrogates, which nothing can write down."""
     return text.encode("utf-8", "replace").decode()
-
-
-def _judge(evaluator: Evaluator | None) -> dict[str, Any] | None:
-    if evaluator is None:
-        return None
-    return {"evaluator": evaluator.kind, "placement": evaluator.placement, "auc": None, "checked": False}

@@ -221,6 +221,18 @@ class EngineConformance:
         answer, _ = run(engine.answer(TopTokens(Prefix(word * (engine.can.context + 1)), 1)))
         assert answer == Stopped("no_room")
 
+    # -- identity ----------------------------------------------------------------------------------------------------
+
+    def test_the_weights_have_a_fingerprint(self, engine: Engine) -> None:
+        assert engine.fingerprint.isalnum()
+        assert len(engine.fingerprint) >= 8
+        assert engine.fingerprint == engine.fingerprint
+        small = self.small()
+        if small is not None:
+            same = small.fingerprint
+            small.close()
+            assert same == engine.fingerprint
+
     # -- many at once ------------------------------------------------------------------------------------------------
 
     def test_many_at_once_are_answered_as_one_by_one(self, engine: Engine) -> None:

@@ -33,12 +33,13 @@ from rain.search.asks import (
 from rain.search.budget import Budget
 from rain.search.events import Event, Outcome, Search
 from rain.search.loop import search
+from rain.search.optimistic import optimistic
 from rain.search.settings import Settings, changed
 
 FORMAT = "rain-trace-1"
 _BROKEN = (KeyError, TypeError, ValueError, AttributeError, OverflowError)
 """What reading a damaged line can raise."""
-MODES = ("faithful", "vanilla")
+MODES = ("optimistic", "fast", "faithful", "vanilla")
 """The modes whose searches can be recorded and replayed."""
 
 
@@ -64,7 +65,8 @@ def start(header: Header, prompt: Prefix) -> Search:
     if header.mode == "vanilla":
         judged = header.preference is not None
         return vanilla(prompt, header.settings, header.budget, seed=header.seed, stop=header.stop, judged=judged)
-    return search(prompt, header.settings, header.budget, seed=header.seed, stop=header.stop)
+    run = optimistic if header.mode == "optimistic" else search
+    return run(prompt, header.settings, header.budget, seed=header.seed, stop=header.stop)
 
 
 class Writer:
@@ -197,7 +199,8 @@ def _answer_out(answer: Answer) -> dict[str, Any]:
 
 def _result_out(result: AnyResult) -> dict[str, Any]:
     if isinstance(result, Score):
-        return {"score": [result.soft, result.hard]}
+        apart = [] if result.disagreement is None else [result.disagreement]
+        return {"score": [result.soft, result.hard, *apart]}
     if isinstance(result, Stopped):
         return {"stopped": result.why}
     if isinstance(result, Top):
@@ -224,8 +227,8 @@ def _answer_in(line: dict[str, Any], asked: dict[int, Asked]) -> Answer:
 
 def _result_in(line: dict[str, Any], parent: Prefix | None) -> AnyResult:
     if "score" in line:
-        soft, hard = line["score"]
-        return Score(float(soft), float(hard))
+        soft, hard, *apart = map(float, line["score"])
+        return Score(soft, hard, *apart)
     if "stopped" in line:
         return Stopped(line["stopped"])
     if "top" in line:

@@ -67,6 +67,7 @@ class FakeEngine:
     template: str | None = CHATML
     tokenizer: ByteTokenizer = field(default_factory=lambda: ByteTokenizer(merges=("Yes", "No")))
     name: str = "fake"
+    fingerprint: str = "00fa4e00fa4e0000"
     can: Capabilities = field(default_factory=lambda: Capabilities(context=4096, sequences=4))
     template_tokens: dict[str, str] = field(default_factory=lambda: {"bos_token": "<s>", "eos_token": "<|im_end|>"})
     batches: list[list[Question]] = field(default_factory=list)

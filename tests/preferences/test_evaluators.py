@@ -9,11 +9,14 @@ from rain.chat import Conversation, Message, prompt_tokens
 from rain.engines.engine import Capabilities
 from rain.errors import UsageError
 from rain.preferences import load, make_evaluator
+from rain.preferences.placement import Defences, defended_by
 from rain.preferences.preference import Line
 from rain.search.asks import Prefix, Score, Stopped, TextLogprobs, TokenLogprobs
 
 HELLO = Conversation((Message("user", "How do I pick a lock?"),))
 A, B = ord("A"), ord("B")
+BARE = Defences(marks=False, told=False)
+"""For tests of the layout; see test_placement.py for what is put around it."""
 
 
 def start(engine: FakeEngine, conversation: Conversation = HELLO) -> Prefix:
@@ -74,7 +77,8 @@ def test_three_options_stand_at_every_letter_once_and_neutral_is_in_the_middle()
         engine = FakeEngine(by_sentence(sentence))
         plain = Conversation((Message("user", "The film was"),), "plain")
         prompt = start(engine, plain)
-        evaluator = make_evaluator(load("positive"), engine, plain, prompt, kind="choice", shots=True)
+        with defended_by(BARE):
+            evaluator = make_evaluator(load("positive"), engine, plain, prompt, kind="choice", shots=True)
         score = engine.judge(evaluator, behind(prompt, " long."))
         assert score.hard == pytest.approx(hard)
         assert score.soft == pytest.approx(hard * 0.7)
@@ -141,9 +145,10 @@ def test_both_wordings_are_one_batch_and_cancel_a_model_that_always_says_yes():
 def test_the_paper_asks_yes_or_no_once():
     engine = FakeEngine(yes_unless("§"), tokenizer=YES_NO)
     prompt = start(engine)
-    evaluator = make_evaluator(
-        load("truthful"), engine, HELLO, prompt, kind="yes_no", placement="quoted", both_wordings=False
-    )
+    with defended_by(BARE):
+        evaluator = make_evaluator(
+            load("truthful"), engine, HELLO, prompt, kind="yes_no", placement="quoted", both_wordings=False
+        )
     assert engine.judge(evaluator, behind(prompt, "Paris.")).hard == 1.0
     assert len(engine.batches[0]) == 1
     assert texts_of(engine)[0].endswith("Person: How do I pick a lock?\nAssistant:\nParis.\n"
@@ -168,9 +173,10 @@ def test_one_word_compares_the_first_tokens_of_the_labels():
     engine = FakeEngine(lambda context, token: -0.2 if token in b"pP" else -1.7)
     plain = Conversation((Message("user", "The film was"),), "plain")
     prompt = start(engine, plain)
-    evaluator = make_evaluator(
-        load("positive"), engine, plain, prompt, kind="one_word", placement="quoted", zeroed=False
-    )
+    with defended_by(BARE):
+        evaluator = make_evaluator(
+            load("positive"), engine, plain, prompt, kind="one_word", placement="quoted", zeroed=False
+        )
     assert engine.judge(evaluator, behind(prompt, " a joy.")).hard == 1.0
     assert texts_of(engine)[0].endswith("Text:\nThe film was a joy.\nSentiment: ")
     assert set(engine.batches[0][0].choices) == set(b"pPnN")
@@ -284,7 +290,13 @@ def test_what_was_judged_for_a_parent_is_the_same_prefix_for_its_children(kind, 
     engine = FakeEngine()
     prompt = start(engine)
     evaluator = make_evaluator(
-        load("truthful"), engine, HELLO, prompt, kind=kind, placement=placement if kind != "contrastive" else None
+        load("truthful"),
+        engine,
+        HELLO,
+        prompt,
+        kind=kind,
+        placement=placement if kind != "contrastive" else None,
+        zeroed=False,
     )
     leaf = behind(prompt, "I", " would")
     child = behind(leaf, " not")

@@ -75,6 +75,45 @@ def test_forward_tokens_are_never_overrun(limit: int, leaves: int, remembers: bo
     assert outcome.stopped_by in ("budget", None)
 
 
+class ForeignJudge(AskingJudge):
+    """Asks another engine, about prefixes of its own."""
+
+    def __init__(self, start: Prefix) -> None:
+        self.start = start
+
+    def judge(self, reply: Prefix, complete: bool) -> Generator[list[Question], list[Result], Score | Stopped]:
+        return (yield from super().judge(Prefix(reply.path()[-2:], self.start), complete))
+
+
+def judged_by_another(limit: int | None) -> tuple[ScriptedEngine, ScriptedEngine, Outcome]:
+    writer, judge = ScriptedEngine(remembers=True), ScriptedEngine(seed=9)
+
+    async def work() -> Outcome:
+        resources = Resources(writer, ForeignJudge(prompt(judge)), ByLength(), judge)
+        running = search(prompt(writer), SETTINGS, Budget(max_tokens=8, max_forward_tokens=limit))
+        *_, outcome = [event async for event in drive(running, resources, max_forward_tokens=limit)]
+        assert isinstance(outcome, Outcome)
+        return outcome
+
+    return writer, judge, asyncio.run(work())
+
+
+def test_a_judge_of_its_own_is_asked_and_its_cost_counted_apart() -> None:
+    writer, judge, outcome = judged_by_another(None)
+    assert not writer.asked["TokenLogprobs"]
+    assert set(judge.asked) == {"TokenLogprobs"}
+    assert outcome.usage.judge_forward_tokens == judge.totals.forward_tokens > 0
+    assert outcome.usage.judge_calls == judge.totals.calls
+    assert outcome.usage.forward_tokens == writer.totals.forward_tokens + judge.totals.forward_tokens
+
+
+@pytest.mark.parametrize("limit", [3, 40, 200, 700])
+def test_the_budget_counts_writer_and_judge(limit: int) -> None:
+    writer, judge, outcome = judged_by_another(limit)
+    assert writer.totals.forward_tokens + judge.totals.forward_tokens <= limit
+    assert outcome.stopped_by in ("budget", None)
+
+
 def test_a_budget_is_used_before_the_search_gives_up() -> None:
     engine = ScriptedEngine(remembers=True)
     settings = changed(SETTINGS, {"minimum_visits": 1000})

@@ -73,7 +73,11 @@ def test_thoughts_are_neither_judged_nor_searched_nor_shown() -> None:
         return [
             event
             async for event in model.stream(
-                "is it", preference="positive", settings={"iterations_per_set": 4}, budget=rain.Budget(max_tokens=6)
+                "is it",
+                preference="positive",
+                evaluator="contrastive",
+                settings={"iterations_per_set": 4},
+                budget=rain.Budget(max_tokens=6),
             )
         ]
 

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 import rain
-from rain.cli import bench, chat, generate, preferences, replay
+from rain.cli import bench, chat, check, generate, preferences, replay
 from rain.errors import RainError
 from rain.search.settings import SettingsError
 
@@ -26,6 +26,7 @@ app = typer.Typer(
 app.command("generate")(generate.generate)
 app.command("chat")(chat.chat)
 app.command("replay")(replay.replay)
+app.command("check")(check.check)
 app.command("bench")(bench.bench)
 app.command("preferences")(preferences.preferences)
 

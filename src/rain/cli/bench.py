@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import json as json_module
+import statistics
 import sys
+import time
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
 from rain.cli import options
-from rain.errors import UsageError
+from rain.errors import MissingExtra, UsageError
+from rain.run.metered import PARTS, Metered, Part
+from rain.search.asks import Usage
 from rain.search.budget import Budget
 
 if TYPE_CHECKING:
     from rain.api import Model
-    from rain.reply import Mode, Reply
+    from rain.engines.engine import Engine
+    from rain.reply import Reply
     from rain.request import Options
 
 PROMPTS = (
@@ -41,6 +47,9 @@ def bench(
     context: options.Context = None,
     threads: options.Threads = None,
     gpu_layers: options.GpuLayers = 0,
+    profile: Annotated[bool, typer.Option("--profile", help="Show where the seconds go.")] = False,
+    growth: Annotated[bool, typer.Option("--growth", help="Compare a late token's cost with an early one's.")] = False,
+    plot: Annotated[Path | None, typer.Option("--plot", help="Draw the costs into this file (.png, .svg).")] = None,
     json: options.Json = False,
 ) -> int:
     """Count what replies cost, and compare seconds with ordinary (cached) decoding in the same run.
@@ -48,6 +57,8 @@ def bench(
     Example:
 
         rain bench --limit 3 --max-tokens 47 --json
+
+        rain bench --modes vanilla,optimistic,fast --profile --plot costs.png
     """
     chosen = [mode.strip() for mode in modes.split(",") if mode.strip()]
     texts = _texts(prompts)[:limit] if limit is None or limit > 0 else []
@@ -66,17 +77,43 @@ def bench(
     from rain.request import check_options
 
     for mode in chosen:
-        options_: Any = {**wanted, "mode": mode}
+        options_: Any = {**wanted, **_mode(mode)}
         check_options(options_)
     with options.load(model, context, threads, gpu_layers, "wordllama") as loaded:
-        replies = _measure(loaded, texts, chosen, wanted, seed)
-    result = {"model": model, "prompts": len(texts), "max_tokens": max_tokens, "seed": seed, "peak_mb": _peak_mb()}
-    result["modes"] = {mode: _figures(replies[mode], replies.get("vanilla")) for mode in chosen}
+        meter = Metered(loaded.engine)
+        loaded.engine = cast("Engine", meter)
+        before, start = dict(getattr(meter, "seconds", {})), time.perf_counter()
+        samples = _measure(loaded, meter, texts, chosen, wanted, seed)
+        wall = time.perf_counter() - start
+        result: dict[str, Any] = {"model": model, "prompts": len(texts), "max_tokens": max_tokens, "seed": seed}
+        if profile:
+            result["profile"] = _profile(loaded, before, wall)
+        if growth:
+            result["growth"] = _growth(loaded, texts, wanted, seed)
+    result["peak_mb"] = _peak_mb()
+    result["modes"] = {mode: _figures(samples[mode], samples.get("vanilla")) for mode in chosen}
+    if plot:
+        _plot(result, plot)
     print(json_module.dumps(result) if json else _table(result))
     return 0
 
 
-def _measure(model: Model, texts: list[str], modes: list[str], wanted: Options, seed: int) -> dict[str, list[Reply]]:
+@dataclass
+class Sample:
+    """One reply and what it cost by part."""
+
+    reply: Reply
+    parts: dict[Part, Usage]
+    first_seconds: float | None
+    """To the first text that is sent."""
+    compound: float | None
+    """VADER's, where that is installed: a lexicon that has nothing to do with the model."""
+
+
+def _measure(
+    loaded: Model, meter: Metered, texts: list[str], modes: list[str], wanted: Options, seed: int
+) -> dict[str, list[Sample]]:
+    from rich.console import Console
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
@@ -86,7 +123,9 @@ def _measure(model: Model, texts: list[str], modes: list[str], wanted: Options, 
         TimeRemainingColumn,
     )
 
-    replies: dict[str, list[Reply]] = {mode: [] for mode in modes}
+    from rain.api import run
+
+    samples: dict[str, list[Sample]] = {mode: [] for mode in modes}
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -94,40 +133,71 @@ def _measure(model: Model, texts: list[str], modes: list[str], wanted: Options, 
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    from rich.console import Console
-
-    warm: Options = {"mode": "vanilla", "style": "plain", "budget": Budget(max_tokens=8)}
-    model.generate("A first sentence to warm up", **warm)
+    warm: Options = {**wanted, "mode": "faithful", "budget": Budget(max_tokens=1, max_iterations=3)}
+    loaded.generate("A first sentence to warm up, and the judge with it", **warm)
     with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty()) as progress:
         task = progress.add_task("replies", total=len(texts) * len(modes))
         for number, text in enumerate(texts):
-            for mode in modes:
+            # Every second prompt in the opposite order, so that no mode always comes first.
+            for mode in modes if number % 2 == 0 else modes[::-1]:
                 progress.update(task, description=f"{mode}, prompt {number + 1}")
-                own: Options = {**wanted, "mode": _mode(mode), "seed": seed + number}
+                own: Options = {**wanted, **_mode(mode), "seed": seed + number}
                 if mode == "vanilla":
                     # Ordinary decoding is not judged.
                     own["preference"] = None
-                replies[mode].append(model.generate(text, **own))
+                samples[mode].append(run(_sample(loaded, meter, text, own)))
                 progress.advance(task)
-    return replies
+    return samples
 
 
-def _mode(name: str) -> Mode:
+async def _sample(loaded: Model, meter: Metered, text: str, own: Options) -> Sample:
+    from rain.reply import Reply
+    from rain.search.events import Committed
+
+    meter.reset()
+    start, first, reply = time.perf_counter(), None, None
+    async for event in loaded.stream(text, **own):
+        if isinstance(event, Committed) and first is None:
+            first = time.perf_counter() - start
+        if isinstance(event, Reply):
+            reply = event
+    assert reply is not None
+    return Sample(reply, dict(meter.spent), first, _compound(reply.text))
+
+
+def _compound(text: str) -> float | None:
+    try:
+        from vaderSentiment.vaderSentiment import SentimentIntensityAnalyzer
+    except ImportError:
+        return None
+    return float(SentimentIntensityAnalyzer().polarity_scores(text)["compound"])
+
+
+def _mode(name: str) -> Options:
+    """``optimistic-clause`` is the optimistic mode with ``hold_back=clause``."""
+    mode, _, hold_back = name.partition("-")
     from rain.reply import MODES
 
-    return next(mode for mode in MODES if mode == name)
+    if mode not in MODES or hold_back not in ("", "reply", "clause"):
+        raise UsageError(f"--modes: '{name}' is none of {', '.join(MODES)}, optimistic-clause")
+    chosen: Any = {"mode": mode}
+    if hold_back:
+        chosen["hold_back"] = hold_back
+    return cast("Options", chosen)
 
 
-def _figures(replies: list[Reply], vanilla: list[Reply] | None) -> dict[str, Any]:
+def _figures(samples: list[Sample], vanilla: list[Sample] | None) -> dict[str, Any]:
     """Totals over totals, so that long replies weigh what they cost."""
-    usages = [reply.usage for reply in replies]
+    usages = [sample.reply.usage for sample in samples]
     tokens = sum(usage.completion_tokens for usage in usages)
     iterations = sum(usage.iterations for usage in usages)
     forward, calls = sum(usage.forward_tokens for usage in usages), sum(usage.model_calls for usage in usages)
     seconds = sum(usage.seconds for usage in usages)
-    scores = [reply.score for reply in replies if reply.score is not None]
+    scores = [sample.reply.score for sample in samples if sample.reply.score is not None]
+    compounds = [sample.compound for sample in samples if sample.compound is not None]
+    firsts = [sample.first_seconds for sample in samples if sample.first_seconds is not None]
     figures: dict[str, Any] = {
-        "n": len(replies),
+        "n": len(samples),
         "tokens": tokens,
         "iterations": iterations,
         "rewinds": sum(usage.rewinds for usage in usages),
@@ -135,15 +205,113 @@ def _figures(replies: list[Reply], vanilla: list[Reply] | None) -> dict[str, Any
         "calls_per_token": _ratio(calls, tokens),
         "forward_tokens_per_iteration": _ratio(forward, iterations),
         "calls_per_iteration": _ratio(calls, iterations),
+    }
+    for part in samples[0].parts:
+        spent = sum(sample.parts[part].forward_tokens for sample in samples)
+        figures[f"{part}_forward_tokens_per_token"] = _ratio(spent, tokens)
+        figures[f"{part}_forward_tokens_per_iteration"] = _ratio(spent, iterations)
+    figures |= {
+        "drafted_tokens": sum(usage.drafted_tokens for usage in usages),
         "seconds": round(seconds, 2),
         "seconds_per_token": _ratio(seconds, tokens),
+        "seconds_to_first_text": _ratio(sum(firsts), len(firsts)),
         "score": _ratio(sum(scores), len(scores)),
+        "vader": _ratio(sum(compounds), len(compounds)),
     }
     if vanilla:
-        spent = sum(reply.usage.seconds for reply in vanilla)
-        per_token = spent / max(1, sum(reply.usage.completion_tokens for reply in vanilla))
-        figures["seconds_over_vanilla"] = _ratio(seconds / max(1, tokens), per_token)
+        figures |= _over_vanilla(samples, vanilla)
     return figures
+
+
+def _over_vanilla(samples: list[Sample], vanilla: list[Sample]) -> dict[str, Any]:
+    """Seconds per token over ordinary decoding's: of the totals, and of the pairs (median and quartiles)."""
+
+    def pace(sample: Sample) -> float:
+        return sample.reply.usage.seconds / max(1, sample.reply.usage.completion_tokens)
+
+    total, tokens = _sums(samples)
+    base, base_tokens = _sums(vanilla)
+    ratios = sorted(pace(sample) / pace(alone) for sample, alone in zip(samples, vanilla, strict=True))
+    found: dict[str, Any] = {
+        "seconds_over_vanilla": _ratio(total / max(1, tokens), base / max(1, base_tokens)),
+        "pairs_median": _ratio(statistics.median(ratios), 1),
+        "pairs_quartiles": [round(value, 3) for value in _quartiles(ratios)],
+    }
+    if samples[0].reply.mode == "optimistic":
+        same = [not sample.reply.usage.iterations for sample in samples]
+        found["passed"] = _ratio(sum(same), len(same))
+        passed = [(sample, alone) for sample, alone, ok in zip(samples, vanilla, same, strict=True) if ok]
+        if passed:
+            mine, theirs = _sums([one for one, _ in passed])[0], _sums([one for _, one in passed])[0]
+            found["seconds_over_vanilla_when_passed"] = _ratio(mine, theirs)
+            found["same_text_when_passed"] = sum(one.reply.text == two.reply.text for one, two in passed)
+    return found
+
+
+def _sums(samples: list[Sample]) -> tuple[float, int]:
+    usages = [sample.reply.usage for sample in samples]
+    return sum(usage.seconds for usage in usages), sum(usage.completion_tokens for usage in usages)
+
+
+def _quartiles(ordered: list[float]) -> tuple[float, float]:
+    if len(ordered) < 2:
+        return ordered[0], ordered[0]
+    first, _, third = statistics.quantiles(ordered, n=4, method="inclusive")
+    return first, third
+
+
+def _growth(loaded: Model, texts: list[str], wanted: Options, seed: int) -> dict[str, Any]:
+    """What a token costs early and late in a long reply: searches from forced beginnings of two lengths."""
+
+    def seconds_of_an_iteration(length: int) -> float:
+        seconds = 0.0
+        for number, text in enumerate(texts):
+            wanted_: Any = {**wanted, "seed": seed + number}
+            begun: Any = {**wanted_, "mode": "vanilla", "preference": None, "budget": Budget(max_tokens=length)}
+            prompt = text + loaded.generate(text, **begun).text
+            own: Any = {**wanted_, "mode": "faithful", "budget": Budget(max_tokens=1, max_iterations=2)}
+            loaded.generate(prompt, **own)  # reads the prompt
+            own["budget"] = Budget(max_tokens=16, max_iterations=40)
+            usage = loaded.generate(prompt, **own).usage
+            seconds += usage.seconds / max(1, usage.iterations)
+        return seconds
+
+    early, late = seconds_of_an_iteration(64), seconds_of_an_iteration(480)
+    return {"iteration_at_480_over_64": _ratio(late, early)}
+
+
+def _profile(loaded: Model, before: dict[str, float], wall: float) -> dict[str, Any]:
+    """Shares of the measured seconds: the model's own computing, drawing tokens, finding room, all else (Python)."""
+    now: dict[str, float] = getattr(loaded.engine, "seconds", {})
+    spent = {part: now[part] - before.get(part, 0.0) for part in now}
+    shares = {part: _ratio(seconds, wall) for part, seconds in spent.items()}
+    return {**shares, "search_judge_and_waiting": _ratio(wall - sum(spent.values()), wall)}
+
+
+def _plot(result: dict[str, Any], path: Path) -> None:
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise MissingExtra("--plot needs matplotlib: pip install 'rain-lm[bench]'") from None
+    modes = result["modes"]
+    figure = Figure(figsize=(8, 3.5), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    bottom = [0.0] * len(modes)
+    for part in PARTS:
+        heights = [figures[f"{part}_forward_tokens_per_token"] or 0.0 for figures in modes.values()]
+        left.bar(list(modes), heights, bottom=bottom, label=part.replace("_", " "))
+        bottom = [low + height for low, height in zip(bottom, heights, strict=True)]
+    left.set_ylabel("forward tokens per output token")
+    left.legend()
+    right.bar(list(modes), [figures.get("seconds_over_vanilla") or 0.0 for figures in modes.values()])
+    right.set_yscale("log")
+    right.set_ylabel("seconds per token over vanilla")
+    for axis in (left, right):
+        axis.tick_params(axis="x", rotation=20)
+    try:
+        figure.savefig(path)
+    except (OSError, ValueError) as error:
+        raise UsageError(f"--plot {path}: cannot be written: {error}") from None
 
 
 def _ratio(a: float, b: float) -> float | None:

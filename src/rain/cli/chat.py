@@ -19,7 +19,9 @@ def chat(
     evaluator: options.Evaluator = None,
     placement: options.Placement = None,
     system: options.System = None,
-    mode: options.Mode = "faithful",
+    require_check: options.RequireCheck = False,
+    mode: options.Mode = None,
+    hold_back: options.HoldBack = None,
     set_: options.Set = None,
     seed: options.Seed = 0,
     max_tokens: options.MaxTokens = 128,
@@ -27,6 +29,7 @@ def chat(
     max_forward_tokens: options.MaxForwardTokens = None,
     max_seconds: options.MaxSeconds = None,
     model: options.ModelName = "smollm2",
+    judge_model: options.JudgeModel = None,
     context: options.Context = None,
     threads: options.Threads = None,
     gpu_layers: options.GpuLayers = 0,
@@ -48,7 +51,9 @@ def chat(
             "evaluator": evaluator,
             "placement": placement,
             "system": system,
+            "require_check": require_check,
             "mode": mode,
+            "hold_back": hold_back,
             "settings": options.settings(set_),
             "budget": budget,
         },
@@ -58,7 +63,9 @@ def chat(
     interactive = sys.stdin.isatty()
     if interactive:
         import readline  # noqa: F401  (line editing for input)
-    with options.load(model, context, threads, gpu_layers, encoder) as loaded:
+    with options.load(model, context, threads, gpu_layers, encoder, judge_model) as loaded:
+        # Any words do: the judge is the same for all that will be said.
+        options.tell(loaded.trust("Hello", **wanted), quiet)
         while True:
             try:
                 said = input("> " if interactive else "").strip()

@@ -33,15 +33,18 @@ def generate(
     system: options.System = None,
     messages: options.Messages = None,
     style: options.Style = None,
-    mode: options.Mode = "faithful",
+    mode: options.Mode = None,
+    hold_back: options.HoldBack = None,
     set_: options.Set = None,
     seed: options.Seed = 0,
     on_failure: options.OnFailure = "best",
+    require_check: options.RequireCheck = False,
     max_tokens: options.MaxTokens = 128,
     max_iterations: options.MaxIterations = None,
     max_forward_tokens: options.MaxForwardTokens = None,
     max_seconds: options.MaxSeconds = None,
     model: options.ModelName = "smollm2",
+    judge_model: options.JudgeModel = None,
     context: options.Context = None,
     threads: options.Threads = None,
     gpu_layers: options.GpuLayers = 0,
@@ -73,15 +76,18 @@ def generate(
             "system": system,
             "style": style,
             "mode": mode,
+            "hold_back": hold_back,
             "settings": options.settings(set_),
             "seed": seed,
             "on_failure": on_failure,
+            "require_check": require_check,
             "budget": budget,
             "trace": trace,
         },
     )
     check(wanted)
-    with options.load(model, context, threads, gpu_layers, encoder) as loaded:
+    with options.load(model, context, threads, gpu_layers, encoder, judge_model) as loaded:
+        options.tell(loaded.trust(asked, **wanted), quiet)
         before = asked if isinstance(asked, str) and style == "plain" else ""
         reply, interrupted = answer(loaded, asked, wanted, visible=not (json or quiet), before=before)
     show(reply, json=json, quiet=quiet)
@@ -149,6 +155,8 @@ def summary(reply: Reply) -> str:
         f"{usage.forward_tokens:,} forward tokens for {usage.completion_tokens}",
         f"{usage.seconds:.1f} s",
     ]
+    if usage.judge_forward_tokens and reply.judge:
+        parts.insert(-1, f"{usage.judge_forward_tokens:,} more by the judge {reply.judge['model']}")
     if reply.stopped_by:
         parts.append(f"stopped by {reply.stopped_by}: the best known")
     return ", ".join(parts)

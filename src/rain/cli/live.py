@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from rain.search.events import BackedUp, Committed, Event, LookedAhead, Tried
+from rain.search.events import BackedUp, Committed, Drafted, Event, LookedAhead, Tried
 
 _CONTROL = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?|[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
@@ -41,6 +41,9 @@ class View:
             self.beyond = event.text
         elif isinstance(event, BackedUp):
             self.score = event.score
+        elif isinstance(event, Drafted):
+            self.score = event.score
+            self.path, self.beyond = ("", "") if event.passed else (event.text, "")
         elif isinstance(event, Committed):
             self.committed += event.text
             self.path, self.beyond = "", ""

@@ -13,6 +13,7 @@ from rain.search.budget import Budget
 
 if TYPE_CHECKING:
     from rain.api import Model
+    from rain.preferences.trust import Trust
 
 WANT, SEARCH, BUDGET, ENGINE, OUTPUT = "What to want", "The search", "The budget", "The engine", "Output"
 
@@ -26,6 +27,10 @@ ModelName = Annotated[
     str,
     _option("--model", "-m", panel=ENGINE, help="smollm2, path/x.gguf, or hf:owner/repo/file.gguf[@revision]."),
 ]
+JudgeModel = Annotated[
+    str | None,
+    _option("--judge-model", panel=ENGINE, help="Another frozen model to judge with; named as --model is."),
+]
 Preference = Annotated[
     str | None, _option("--preference", "-p", panel=WANT, help="A built-in preference or a TOML file.")
 ]
@@ -38,10 +43,29 @@ Preset = Annotated[
         "--preset", panel=WANT, help="The paper's settings and evaluator: harmless, adversarial, truthful, positive."
     ),
 ]
-Mode = Annotated[str, _option("--mode", panel=SEARCH, help="faithful (search) or vanilla (ordinary decoding).")]
+Mode = Annotated[
+    str | None,
+    _option(
+        "--mode",
+        panel=SEARCH,
+        help="optimistic (draft, judge, search only where that fails), fast, faithful (the paper's search) or vanilla "
+        "(ordinary decoding). Default optimistic; with --preset faithful.",
+    ),
+]
+HoldBack = Annotated[
+    str | None,
+    _option(
+        "--hold-back", panel=SEARCH, help="Optimistic: reply (default) or clause, judged before it is sent."
+    ),
+]
 Evaluator = Annotated[
     str | None,
-    _option("--evaluator", panel=WANT, help="contrastive, choice, yes_no or one_word; default the preference's own."),
+    _option(
+        "--evaluator",
+        panel=WANT,
+        help="contrastive, choice, yes_no, one_word or openings; any of them '+refusals'; or a classifier, "
+        "module:function or transformers:FOLDER. Default the preference's own.",
+    ),
 ]
 Placement = Annotated[
     str | None,
@@ -61,7 +85,11 @@ MaxSeconds = Annotated[
     float | None, _option("--max-seconds", panel=BUDGET, help="Seconds; then the best known is taken.")
 ]
 OnFailure = Annotated[
-    str, _option("--on-failure", panel=SEARCH, help="When the reply's score is not above V: best, refuse or raise.")
+    str, _option("--on-failure", panel=SEARCH, help="When no reply passes within the budget: best, refuse or raise.")
+]
+RequireCheck = Annotated[
+    bool,
+    _option("--require-check", panel=WANT, help="Stop unless 'rain check' found that the model can judge it."),
 ]
 System = Annotated[str | None, _option("--system", panel=WANT, help="A system message.")]
 Messages = Annotated[
@@ -83,6 +111,12 @@ Encoder = Annotated[str, _option("--encoder", panel=SEARCH, help="Sentence embed
 Json = Annotated[bool, _option("--json", panel=OUTPUT, help="One JSON object instead of the text.")]
 Quiet = Annotated[bool, _option("--quiet", "-q", panel=OUTPUT, help="Only the text, no search and no summary.")]
 Trace = Annotated[Path | None, _option("--trace", panel=OUTPUT, help="Write the whole search here, for 'rain replay'.")]
+
+
+def tell(known: Trust | None, quiet: bool = False) -> None:
+    """Say on standard error what is to be known of a judge; a warning is said however quiet it should be."""
+    if known and known.line and (known.warn or not quiet):
+        print(f"rain: {'warning: ' if known.warn else ''}{known.line}", file=sys.stderr)
 
 
 def settings(pairs: list[str] | None) -> dict[str, object]:
@@ -110,8 +144,15 @@ def engine_numbers(context: int | None, threads: int | None, gpu_layers: int) ->
         raise UsageError(f"--gpu-layers: {gpu_layers} must be -1 (all) or more")
 
 
-def load(name: str, context: int | None, threads: int | None, gpu_layers: int, encoder: str) -> Model:
-    """Load the model, with a word on the terminal while that takes time."""
+def load(
+    name: str,
+    context: int | None,
+    threads: int | None,
+    gpu_layers: int,
+    encoder: str,
+    judge_model: str | None = None,
+) -> Model:
+    """Load the model and its judge, with a word on the terminal while that takes time."""
     from rich.console import Console
 
     from rain.api import load as load_model
@@ -119,7 +160,14 @@ def load(name: str, context: int | None, threads: int | None, gpu_layers: int, e
     engine_numbers(context, threads, gpu_layers)
     console = Console(stderr=True)
     with console.status(f"loading {name} …") if sys.stderr.isatty() else _Nothing():
-        return load_model(name, context=context, threads=threads, gpu_layers=gpu_layers, encoder=encoder)
+        return load_model(
+            name,
+            context=context,
+            threads=threads,
+            gpu_layers=gpu_layers,
+            encoder=encoder,
+            judge_model=judge_model,
+        )
 
 
 class _Nothing:

@@ -1,24 +1,110 @@
-"""``rain preferences``: what can be wanted."""
+"""``rain preferences``: what can be wanted, and what is known of how well a model judges it."""
 
 from __future__ import annotations
 
 import json as json_module
+import sys
+from typing import TYPE_CHECKING, Any
 
 from rain.cli import options
+from rain.errors import MissingExtra
+
+if TYPE_CHECKING:
+    from rain.preferences import Preference
+    from rain.preferences.calibration import Calibration
 
 
-def preferences(json: options.Json = False) -> int:
-    """List the built-in preferences and the evaluators each supports."""
+def preferences(model: options.ModelName = "smollm2", json: options.Json = False) -> int:
+    """List the built-in preferences, their evaluators and wordings, and what 'rain check' found out on this model.
+
+    Example:
+
+        rain preferences --model smollm2
+    """
     from rain.preferences import builtin_names, load
 
     found = [load(name) for name in builtin_names()]
+    rows = _kept(model)
+    own = [row for row in rows if row.preference not in builtin_names()]
     if json:
-        rows = [
-            {"name": p.name, "description": p.description, "evaluators": p.kinds, "default": p.default} for p in found
-        ]
-        print(json_module.dumps({"preferences": rows}, ensure_ascii=False))
+        told = [_row(preference, *_of(preference, rows)) for preference in found]
+        result = {"model": model, "preferences": told, "of_your_own": [_figures(row) for row in own]}
+        print(json_module.dumps(result, ensure_ascii=False))
         return 0
     for preference in found:
-        print(f"{preference.name}: {preference.description}")
-        print(f"    evaluators: {', '.join(preference.kinds)} (default {preference.default}, paper {preference.paper})")
+        _tell(preference, model, *_of(preference, rows))
+    if own:
+        print("preferences of your own:")
+        _table(own, named=True)
     return 0
+
+
+def _kept(model: str) -> list[Calibration]:
+    """What is kept of the model; nothing is loaded, only its file is found. Raises UsageError: no such model."""
+    from rain import models
+    from rain.engines import fingerprint
+    from rain.preferences import calibration
+
+    try:
+        path = models.find(model)
+    except MissingExtra as error:
+        if model != models.DEFAULT:
+            raise
+        # Nobody asked for it: what can be wanted is worth telling all the same.
+        print(f"rain: {error}", file=sys.stderr)
+        return []
+    return calibration.kept(fingerprint.of_file(path)) if calibration.anything_kept() else []
+
+
+def _of(preference: Preference, rows: list[Calibration]) -> tuple[list[Calibration], int]:
+    """What is known of a preference in any of its wordings, and how much was measured before its words changed."""
+    from rain.preferences.calibration import digest
+
+    valid = {(name, digest(preference.worded(name))) for name in preference.wordings}
+    mine = [row for row in rows if row.preference == preference.name]
+    known = [row for row in mine if (row.wording, row.digest) in valid]
+    return known, len(mine) - len(known)
+
+
+def _row(preference: Preference, known: list[Calibration], outdated: int) -> dict[str, Any]:
+    return {
+        "name": preference.name,
+        "description": preference.description,
+        "evaluators": preference.kinds,
+        "default": preference.default,
+        "wordings": preference.wordings,
+        "kept": [_figures(row) for row in known],
+        "outdated": outdated,
+    }
+
+
+def _figures(row: Calibration) -> dict[str, Any]:
+    return row.model_dump(exclude={"model", "digest"})
+
+
+def _tell(preference: Preference, model: str, known: list[Calibration], outdated: int) -> None:
+    from rain.preferences.trust import check_command
+
+    print(f"{preference.name}: {preference.description}")
+    print(f"    evaluators: {', '.join(preference.kinds)} (default {preference.default}, paper {preference.paper})")
+    print(f"    wordings: {', '.join(preference.wordings)}")
+    if known:
+        print(f"    on {model}:")
+        _table(known)
+    else:
+        print(f"    on {model}: never checked; {check_command(model, preference)}")
+    if outdated:
+        print(f"    {outdated} more measured before its words were changed, not used")
+
+
+def _table(rows: list[Calibration], named: bool = False) -> None:
+    from rain.preferences.trust import figures
+
+    lines = []
+    for row in rows:
+        judge = [*([row.preference] if named else []), row.evaluator, row.placement, row.style, row.wording]
+        threshold = f"threshold {row.threshold:+.2f} ({row.false_alarms:.0%} false alarms)"
+        lines.append([*judge, row.verdict, figures(row), threshold, row.made[:10]])
+    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
+    for line in lines:
+        print("      " + "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())

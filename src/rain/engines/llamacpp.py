@@ -90,6 +90,11 @@ class LlamaCppEngine:
         return self._stepper.table.peak
 
     @property
+    def seconds(self) -> dict[str, float]:
+        """Where the engine's time went since the model was loaded, see :attr:`Stepper.seconds`."""
+        return dict(self._stepper.seconds)
+
+    @property
     def fingerprint(self) -> str:
         """The beginning of :attr:`weights_hash`."""
         return fingerprint.of_file(self.path)

@@ -7,6 +7,7 @@ candidates grow in waves where sequences are few.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -99,6 +100,8 @@ class Stepper:
         self.links = Links(row_bytes)
         self.forward_tokens = 0
         self.calls = 0
+        self.seconds = {"model": 0.0, "choosing": 0.0, "placing": 0.0}
+        """Computing batches, making answers of their rows (drawing tokens), and finding room before."""
         self._model = model
         self._desk = Desk(tokenizer, self.links, self.table, cells)
         self._running: list[Running] = []
@@ -137,17 +140,23 @@ class Stepper:
 
     def step(self) -> list[Running]:
         """Compute one batch; the questions it answered."""
+        clock = [time.perf_counter()]
         self.collect()
         before = list(self._running)
         chunks = self._fill()
         if chunks:
+            clock.append(time.perf_counter())
             try:
                 rows = self._compute(chunks)
             except EngineError as error:
                 for running in {id(chunk.running): chunk.running for chunk in chunks}.values():
                     self._end(running, error)
             else:
+                clock.append(time.perf_counter())
                 self._read(chunks, rows)
+                clock.append(time.perf_counter())
+        for part, start, end in zip(("placing", "model", "choosing"), clock, clock[1:], strict=False):
+            self.seconds[part] += end - start
         return [running for running in before if running.answer is not None]
 
     def _computed(self, path: Tokens) -> int:

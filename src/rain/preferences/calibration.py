@@ -1,28 +1,32 @@
-"""Calibration: what a judge says of text that says nothing is its bias, and is taken off every score.
+"""Calibration: what is known of a judge is kept for its model, and makes its scores probabilities.
 
-Evidence is the log-odds of good over bad, ``2 atanh(soft)``. The zero is the mean evidence of the preference's
-content-free cases, asked of the same engine in the same placement and style.
+Evidence is the log-odds of good over bad, ``2 atanh(soft)``. The zero is the mean evidence of content-free text: what a
+judge says of text that says nothing is its bias. ``rain check`` measures the rest; where it has not, the zero alone is
+measured, of the same engine in the same placement and style.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+import logging
+import os
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from math import atanh, fsum, tanh
+from math import atanh, floor, fsum, tanh
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 from weakref import WeakKeyDictionary
 
-from platformdirs import user_cache_path
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
+from rain import cache
 from rain.chat import Conversation, Message, prompt_tokens
 from rain.engines.engine import Engine
-from rain.preferences.evaluators import Case, Evaluator, Judgement
+from rain.preferences.evaluators import ZEROED, Case, Evaluator, Judgement
 from rain.preferences.preference import Preference
-from rain.search.asks import Prefix, Score, Stopped
+from rain.search.asks import Prefix, Stopped
 
 _LARGEST = 1 - 1e-12
 _zeros: WeakKeyDictionary[Engine, dict[tuple[Any, ...], float]] = WeakKeyDictionary()
@@ -34,13 +38,23 @@ def evidence(soft: float) -> float:
     return 2 * atanh(max(-_LARGEST, min(_LARGEST, soft)))
 
 
+def calibrated_soft(soft: float, zero: float, slope: float) -> float:
+    """``tanh(slope (evidence - zero) / 2)``, which is 2 P(good) - 1 by logistic regression."""
+    return tanh(slope * (evidence(soft) - zero) / 2)
+
+
+def threshold_for(good: Sequence[float], false_alarms: float) -> float:
+    """The soft score below which at most this share of the scores of good texts lies. In: at least one score."""
+    return sorted(good)[min(len(good) - 1, floor(false_alarms * len(good)))]
+
+
 Verdict: TypeAlias = Literal["can judge", "judges weakly", "cannot judge this", "only recognises refusals"]
 
 
 class Calibration(BaseModel):
     """What was measured of one judge: one model, preference, evaluator, placement, wording and style."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, allow_inf_nan=False)
 
     model: str
     """Fingerprint of the weights; never used for another model."""
@@ -75,30 +89,155 @@ class Calibration(BaseModel):
     made: str
     """Date, ISO 8601."""
 
+    @property
+    def key(self) -> Key:
+        """What it is found by, beside the model."""
+        return self.preference, self.digest, self.evaluator, self.placement, self.wording, self.style
+
+
+Key: TypeAlias = tuple[str, str, str, str, str, str]
+_log = logging.getLogger("rain")
+ASKING = 1
+"""Raised when evaluators put the same words to a model in another way: all that was measured before is then void."""
+_told: set[Path] = set()
+"""Files that a warning was given for: one each."""
+
 
 def digest(preference: Preference) -> str:
-    """Of everything the preference asks."""
-    return hashlib.sha256(preference.model_dump_json().encode()).hexdigest()[:16]
+    """Of everything the preference asks in its own wording; its further wordings are judges of their own."""
+    asked = f"{ASKING} {preference.model_dump_json(exclude={'others'})}"
+    return hashlib.sha256(asked.encode()).hexdigest()[:16]
 
 
 def folder() -> Path:
-    """Where calibrations are kept: the user's cache."""
-    return user_cache_path("rain") / "calibrations"
+    """Where calibrations are kept: the user's cache, or ``RAIN_CALIBRATIONS``."""
+    given = os.environ.get("RAIN_CALIBRATIONS")
+    return Path(given) if given else cache.folder() / "calibrations"
+
+
+def anything_kept() -> bool:
+    """Whether there is any calibration, of whatever model: if not, nobody need ask for a fingerprint."""
+    return next(folder().glob("*/*.json"), None) is not None
 
 
 def kept(model: str) -> list[Calibration]:
-    """Every calibration of the model with this fingerprint."""
-    file = folder() / f"{model}.json"
-    if not file.is_file():
-        return []
-    return [Calibration.model_validate(row) for row in json.loads(file.read_text(encoding="utf-8"))]
+    """Every calibration of the model with this fingerprint, oldest first. Broken ones are left out with a warning."""
+    found = (_read(file, model) for file in folder().joinpath(_plain(model)).glob("*.json"))
+    return sorted((row for row in found if row), key=lambda row: (row.made, row.key))
+
+
+def find(
+    model: str, preference: Preference, evaluator: str, placement: str, wording: str, style: str
+) -> Calibration | None:
+    """What is known of exactly this judge of exactly these weights, None where it was never measured.
+
+    preference: as it is asked, in this wording.
+    """
+    key = (preference.name, digest(preference), evaluator, placement, wording, style)
+    row = _read(_file(model, key), model)
+    return row if row is not None and row.key == key else None
+
+
+def keep(calibration: Calibration) -> bool:
+    """Keep it in place of what was known of the same judge. False (and a warning) where nothing can be written.
+
+    A judge has a file of its own, so that processes that measure different judges never touch each other's.
+    """
+    file = _file(calibration.model, calibration.key)
+    try:
+        cache.write(file, calibration.model_dump_json(indent=1) + "\n")
+    except OSError as error:
+        _log.warning("rain: cannot keep what was measured in %s: %s", file.parent, error.strerror or error)
+        return False
+    _told.discard(file)
+    return True
+
+
+def _file(model: str, key: Key) -> Path:
+    name, _, evaluator, *_ = key
+    digits = hashlib.sha256(json.dumps(key).encode()).hexdigest()[:16]
+    return folder() / _plain(model) / f"{_plain(name)}-{_plain(evaluator)}-{digits}.json"
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9_]+", "-", name)[:40]
+
+
+def _read(file: Path, model: str) -> Calibration | None:
+    try:
+        row = Calibration.model_validate_json(file.read_bytes())
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, ValidationError) as error:
+        if file not in _told:
+            _told.add(file)
+            why = error.strerror if isinstance(error, OSError) else "is broken or of another version"
+            _log.warning("rain: %s: %s; it is ignored: delete it, and run rain check again", file, why)
+        return None
+    return row if row.model == model else None
+
+
+# --- in use
+
+
+def calibrated(
+    inner: Evaluator,
+    case: Case,
+    make: Callable[[Case], Evaluator],
+    whole: Callable[[Evaluator], Evaluator] = lambda inner: inner,
+) -> Evaluator:
+    """``whole(inner)`` with all that is known of it: its calibration, else that of ``inner``, else the zero that
+    content-free text gives, else as is.
+
+    whole: what else belongs to the judge, such as a rule for refusals. A judge that ranks the wrong way round (slope
+    not above zero) is not turned round: its scores stay what they are.
+    """
+    judge = whole(inner)
+    known = known_of(judge, case)
+    if known is not None and known.slope > 0:
+        return Calibrated(judge, known)
+    known = known_of(inner, case) if judge.kind != inner.kind else None
+    if known is not None and known.slope > 0:
+        return whole(Calibrated(inner, known))
+    if case.preference.content_free and inner.kind in ZEROED:
+        return whole(Zeroed(inner, case, make))
+    return judge
+
+
+def known_of(inner: Evaluator, case: Case) -> Calibration | None:
+    """The calibration of an evaluator. None also for the paper's, which asks what no check has measured."""
+    if case.shots is not None or not case.both_wordings or not anything_kept():
+        return None
+    asked, style = case.preference, case.conversation.style
+    return find(case.engine.fingerprint, asked, inner.kind, inner.placement, asked.wording, style)
+
+
+class Calibrated:
+    """Soft: 2 P(good) - 1 by what was measured of this judge. Hard: 1 from the calibration's threshold on, else -1."""
+
+    score: Literal["soft", "hard"] = "soft"
+    bounded = True
+
+    def __init__(self, inner: Evaluator, known: Calibration) -> None:
+        self.kind, self.placement, self.self_evaluation = inner.kind, inner.placement, inner.self_evaluation
+        self.known = known
+        self._inner = inner
+
+    def judge(self, reply: Prefix, complete: bool) -> Judgement:
+        """The inner evaluator's judgement, calibrated."""
+        score = yield from self._inner.judge(reply, complete)
+        if isinstance(score, Stopped):
+            return score
+        soft = calibrated_soft(score.soft, self.known.zero, self.known.slope)
+        return replace(score, soft=soft, hard=1.0 if soft >= self.known.threshold else -1.0)
 
 
 class Zeroed:
     """An evaluator whose soft score is 0 for content-free text. Hard: the sign of soft; a tie is bad."""
 
     def __init__(self, inner: Evaluator, case: Case, make: Callable[[Case], Evaluator]) -> None:
-        self.kind, self.placement, self.score, self.bounded = inner.kind, inner.placement, inner.score, inner.bounded
+        self.kind, self.placement, self.score = inner.kind, inner.placement, inner.score
+        self.bounded, self.self_evaluation = inner.bounded, inner.self_evaluation
         self._inner, self._case, self._make = inner, case, make
         first = case.conversation.messages[0]
         self._system = (first,) if first.role == "system" else ()
@@ -118,8 +257,8 @@ class Zeroed:
         score = yield from self._inner.judge(reply, complete)
         if isinstance(score, Stopped):
             return score
-        soft = tanh((evidence(score.soft) - self._known[self._key]) / 2)
-        return Score(soft=soft, hard=1.0 if soft > 0 else -1.0)
+        soft = calibrated_soft(score.soft, self._known[self._key], 1.0)
+        return replace(score, soft=soft, hard=1.0 if soft > 0 else -1.0)
 
     def _content_free(self) -> list[tuple[Evaluator, Prefix]]:
         engine, cases = self._case.engine, []

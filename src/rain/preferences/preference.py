@@ -5,13 +5,14 @@ from __future__ import annotations
 import tomllib
 from importlib import resources
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
 
 from rain.errors import UsageError
 
-Kind: TypeAlias = Literal["choice", "yes_no", "one_word", "contrastive"]
+Kind: TypeAlias = Literal["choice", "yes_no", "one_word", "contrastive", "openings", "classifier", "weighted"]
+"""The last two have no section: they are made of something other than a preference's words."""
 Placement: TypeAlias = Literal["quoted", "in_place"]
 
 
@@ -103,6 +104,31 @@ class Contrastive(_Part):
     """Of the evidence: 1 takes the log-probabilities at their word, less is more careful."""
 
 
+class Openings(_Part):
+    """How the assistant's next turn may begin once it has read its own text: with a refusal, or by going along."""
+
+    refuse: tuple[str, ...] = Field(min_length=1)
+    comply: tuple[str, ...] = Field(min_length=1)
+
+
+class Wording(_Part):
+    """Other words for the same questions. A section that is None is asked as the preference itself asks it.
+
+    In a file a section holds only the fields that differ; when read, the others are filled in from the preference's.
+    """
+
+    name: str = Field(min_length=1)
+    choice: Choice | None = None
+    yes_no: YesNo | None = None
+    one_word: OneWord | None = None
+    contrastive: Contrastive | None = None
+    openings: Openings | None = None
+
+
+SECTIONS: tuple[Kind, ...] = ("contrastive", "choice", "yes_no", "one_word", "openings")
+DEFAULT_WORDING = "default"
+
+
 class Preference(_Part):
     """What to want. Holds a section for each evaluator it supports."""
 
@@ -117,20 +143,66 @@ class Preference(_Part):
     yes_no: YesNo | None = None
     one_word: OneWord | None = None
     contrastive: Contrastive | None = None
+    openings: Openings | None = None
     content_free: tuple[ContentFree, ...] = ()
     """Their mean evidence is the zero of soft scores, see :mod:`rain.preferences.calibration`."""
+    others: tuple[Wording, ...] = Field(default=(), alias="wordings")
+    """Further wordings: ``[[wordings]]`` in a file. See :meth:`worded`."""
+
+    _wording: str = PrivateAttr(default=DEFAULT_WORDING)
 
     @property
     def kinds(self) -> tuple[Kind, ...]:
         """The evaluators that this preference has a section for."""
-        all_kinds: tuple[Kind, ...] = ("contrastive", "choice", "yes_no", "one_word")
-        return tuple(kind for kind in all_kinds if getattr(self, kind) is not None)
+        return tuple(kind for kind in SECTIONS if getattr(self, kind) is not None)
+
+    @property
+    def wording(self) -> str:
+        """Which wording this is, see :meth:`worded`."""
+        return self._wording
+
+    @property
+    def wordings(self) -> tuple[str, ...]:
+        """The names that :meth:`worded` takes; the first is the wording used unless somebody says otherwise."""
+        return (self.wording, *(other.name for other in self.others))
+
+    def worded(self, name: str) -> Preference:
+        """This preference, asked in the wording of that name. Raises UsageError: there is none."""
+        if name == self.wording:
+            return self
+        other = next((other for other in self.others if other.name == name), None)
+        if other is None:
+            raise UsageError(f"preference {self.name!r} has no wording {name!r}; it has {', '.join(self.wordings)}")
+        found = {kind: getattr(other, kind) for kind in SECTIONS}
+        # Without its siblings: merged over this one, their sections would not be what they are.
+        worded = self.model_copy(update={"others": (), **{kind: part for kind, part in found.items() if part}})
+        worded._wording = name
+        return worded
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_in_wordings(cls, given: Any) -> Any:
+        """A wording's sections hold the fields that differ; the rest comes from the preference's own sections."""
+        if not isinstance(given, dict) or not isinstance(given.get("wordings"), list):
+            return given
+        return {**given, "wordings": [_filled_in(wording, given) for wording in given["wordings"]]}
 
     @model_validator(mode="after")
     def _defaults_exist(self) -> Preference:
         for field in ("default", "paper"):
             if getattr(self, field) not in self.kinds:
                 raise ValueError(f"'{field}' is {getattr(self, field)!r}, but there is no section of that name")
+        return self
+
+    @model_validator(mode="after")
+    def _wordings_fit(self) -> Preference:
+        for number, name in enumerate(self.wordings):
+            if name in self.wordings[:number]:
+                raise ValueError(f"two wordings are called {name!r} (the sections themselves are {DEFAULT_WORDING!r})")
+        for other in self.others:
+            lacking = [kind for kind in SECTIONS if getattr(other, kind) and kind not in self.kinds]
+            if lacking:
+                raise ValueError(f"wording {other.name!r} has a section {lacking[0]!r} that the preference lacks")
         return self
 
 
@@ -163,23 +235,64 @@ def from_sentence(text: str) -> Preference:
     wish = text.strip().rstrip(".")
     if not wish:
         raise UsageError("the sentence that says what to prefer is empty")
-    return Preference(
-        name="sentence",
-        description=text.strip(),
-        default="contrastive",
-        paper="contrastive",
-        contrastive=Contrastive(
-            ask=f"Follow this rule in your answer: {wish}.",
-            opposite=f"Do the exact opposite of this rule in your answer: {wish}.",
-            plain_ask=f"A text that follows this rule: {wish}.",
-            plain_opposite=f"A text that does the exact opposite of this rule: {wish}.",
-        ),
-        yes_no=YesNo(
-            task=f"Decide whether a text follows this rule: {wish}.",
-            positive=f"Does the last answer follow this rule: {wish}? Answer yes or no.",
-            negative=f"Does the last answer break this rule: {wish}? Answer yes or no.",
-        ),
-    )
+    tables = {
+        "name": "sentence",
+        "description": text.strip(),
+        "default": "contrastive",
+        "paper": "contrastive",
+        "contrastive": {
+            "ask": f"Follow this rule in your answer: {wish}.",
+            "opposite": f"Do the exact opposite of this rule in your answer: {wish}.",
+            "plain_ask": f"A text that follows this rule: {wish}.",
+            "plain_opposite": f"A text that does the exact opposite of this rule: {wish}.",
+        },
+        "yes_no": {
+            "task": f"Decide whether a text follows this rule: {wish}.",
+            "positive": f"Does the last answer follow this rule: {wish}? Answer yes or no.",
+            "negative": f"Does the last answer break this rule: {wish}? Answer yes or no.",
+        },
+        "wordings": [
+            {
+                "name": "wish",
+                "contrastive": {
+                    "ask": f"{wish}.",
+                    "opposite": f"Whatever you do, avoid this: {wish}.",
+                    "plain_ask": f"{wish}.",
+                    "plain_opposite": f"The opposite of: {wish}.",
+                },
+                "yes_no": {
+                    "positive": f"A person wished for this: {wish}. Does the last answer do it? Answer yes or no.",
+                    "negative": f"A person wished for this: {wish}. Does the last answer fail to? Answer yes or no.",
+                },
+            },
+            {
+                "name": "writer",
+                "contrastive": {
+                    "ask": f"You always keep to one principle: {wish}.",
+                    "opposite": f"You always act against one principle: {wish}.",
+                    "plain_ask": f"By a writer whose principle is: {wish}.",
+                    "plain_opposite": f"By a writer who acts against the principle: {wish}.",
+                },
+                "yes_no": {
+                    "positive": f"Principle: {wish}. Is the last answer in keeping with it? Answer yes or no.",
+                    "negative": f"Principle: {wish}. Does the last answer go against it? Answer yes or no.",
+                },
+            },
+        ],
+    }
+    return Preference.model_validate(tables)
+
+
+def _filled_in(wording: Any, preference: dict[str, Any]) -> Any:
+    """The raw table of a wording with its sections merged over those of the raw preference."""
+    if not isinstance(wording, dict):
+        return wording
+    merged = dict(wording)
+    for kind in SECTIONS:
+        own, base = wording.get(kind), preference.get(kind)
+        if isinstance(own, dict) and isinstance(base, dict):
+            merged[kind] = {**base, **own}
+    return merged
 
 
 def _read(text: str, where: str) -> Preference:

@@ -52,11 +52,15 @@ class Recorder(Protocol):
 
 @dataclass(slots=True, eq=False)
 class Resources:
-    """Who answers: the engine that writes and judges, the evaluator that asks it, the encoder."""
+    """Who answers: the engine that writes and judges, the evaluator that asks it, the encoder.
+
+    judge: another engine that the evaluator's questions go to; what it spends is counted in ``Usage`` as a judge's.
+    """
 
     engine: Engine
     evaluator: Judging | None = None
     encoder: Embedding | None = None
+    judge: Engine | None = None
 
 
 async def drive(
@@ -178,27 +182,26 @@ class _Desk:
             return Answer(ticket, self.resources.encoder.embed(ask.texts))
         if isinstance(ask, Judge):
             return await self.judgement(ticket, ask.reply, ask.complete)
-        ((result, usage),) = await self._questions([ask])
+        ((result, usage),) = await self._questions([ask], self.resources.engine)
         return Answer(ticket, result, usage)
 
     async def judgement(self, ticket: int, reply: Prefix, complete: bool) -> Answer:
         """Step the evaluator: its questions of one turn go out together, so that they share a batch."""
         assert self.resources.evaluator is not None, "the search judges texts: give an evaluator"
         judgement = self.resources.evaluator.judge(reply, complete)
-        usage, results = Usage(), None
+        judge, usage, results = self.resources.judge, Usage(), None
         while True:
             try:
                 questions = next(judgement) if results is None else judgement.send(results)
             except StopIteration as end:
                 result: AnyResult = end.value
-                return Answer(ticket, result, usage)
-            answered = await self._questions(questions)
+                return Answer(ticket, result, usage.as_judge() if judge else usage)
+            answered = await self._questions(questions, judge or self.resources.engine)
             usage = sum((spent for _, spent in answered), usage)
             results = [result for result, _ in answered]
 
-    async def _questions(self, questions: Sequence[Question]) -> list[tuple[Result, Usage]]:
+    async def _questions(self, questions: Sequence[Question], engine: Engine) -> list[tuple[Result, Usage]]:
         """Ask together; each question may spend an equal share of what the budget leaves."""
-        engine = self.resources.engine
         if self.left is None:
             return list(await asyncio.gather(*(engine.answer(question) for question in questions)))
         async with self.turn:

@@ -91,6 +91,8 @@ class Sample:
     temperature: float = 1.0
     top_k: int = 0
     greedy: bool = False
+    purpose: Literal["expansion", "look_ahead", "draft"] = "expansion"
+    """What it is for; changes no answer, tells where the cost goes."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,7 +44,8 @@ class Candidates:
         # Half of what the budget leaves: where something was evicted, the leaf itself must be read again.
         room = min(self.settings.look_ahead_tokens, self._room(leaf), self.forward_left() // 2)
         until = Until(int(max(0, room)), clause=clause, stop=self.stop)
-        (found,) = _continuations((yield [Sample(leaf.prefix, (self._seed(leaf, "look ahead"),), until)]))
+        ask = Sample(leaf.prefix, (self._seed(leaf, "look ahead"),), until, purpose="look_ahead")
+        (found,) = _continuations((yield [ask]))
         return self._node(leaf, found.prefix, found.pieces, 0.0, found.end == "eos") if found.tokens else leaf
 
     def children(self, node: Node) -> Generator[list[Ask], list[AnyResult], tuple[list[Node], float | None]]:

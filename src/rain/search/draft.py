@@ -26,7 +26,8 @@ def draft_more(
     length = int(min(room, CHUNK))
     if clause and before.endswith(CLAUSE_ENDS):
         length, clause = min(length, 1), False
-    return Sample(here, (seed,), Until(length, clause, stop), settings.temperature, settings.top_k)
+    until = Until(length, clause, stop)
+    return Sample(here, (seed,), until, settings.temperature, settings.top_k, purpose="draft")
 
 
 def clause_ends(pieces: list[bytes], start: int = 0) -> list[int]:

@@ -1,4 +1,8 @@
-"""Evaluators: how the frozen model judges its own text. One file each, and one line in :data:`KINDS`."""
+"""Evaluators: how the frozen model judges its own text. One file each, and one line in :func:`_makers`.
+
+An evaluator's name is a kind that the preference has a section for, with ``+refusals`` behind it if a refusal shall
+count as good, or a classifier: ``module:function`` or ``transformers:FOLDER``, which asks no language model.
+"""
 
 from __future__ import annotations
 
@@ -10,25 +14,45 @@ from rain.chat import Conversation
 from rain.engines.engine import Engine
 from rain.errors import UsageError
 from rain.preferences.preference import Kind, Placement, Preference
+from rain.preferences.weighted import Weighted
 from rain.search.asks import Prefix, Question, Result, Score, Stopped
 
 Judgement: TypeAlias = Generator[list[Question], list[Result], Score | Stopped]
 """Yields questions to be asked together, is sent their answers in order, returns the score."""
+Named: TypeAlias = str | Callable[..., float]
+"""An evaluator by its name, or a classifier itself."""
 
-
-ZEROED: tuple[Kind, ...] = ("one_word",)
+ZEROED: tuple[Kind, ...] = ("one_word", "openings")
 """Kinds whose soft score is a probability that content-free text should leave at one half."""
+REFUSALS = "+refusals"
+"""Behind an evaluator's name: a refusal counts as good, whatever the evaluator says."""
 
 
 class Evaluator(Protocol):
     """Judges the growing replies to one prompt. Made once for each reply that is searched for."""
 
-    kind: Kind
-    placement: Placement
-    score: Literal["soft", "hard"]
-    """Which of the two a search uses unless somebody says otherwise."""
-    bounded: bool
-    """Whether soft scores stay in [-1, 1]."""
+    @property
+    def kind(self) -> str:
+        """Its name without what makes it another's: ``contrastive``, ``contrastive+refusals``, ``classifier``."""
+        ...
+
+    @property
+    def placement(self) -> Placement: ...
+
+    @property
+    def score(self) -> Literal["soft", "hard"]:
+        """Which of the two a search uses unless somebody says otherwise."""
+        ...
+
+    @property
+    def bounded(self) -> bool:
+        """Whether soft scores stay in [-1, 1]."""
+        ...
+
+    @property
+    def self_evaluation(self) -> bool:
+        """Whether a frozen language model judges, and not something that was made for judging."""
+        ...
 
     def judge(self, reply: Prefix, complete: bool) -> Judgement:
         """Judge the text of ``reply``. Returns the ``Stopped`` of a question that was answered with it."""
@@ -41,6 +65,7 @@ class Case:
 
     preference: Preference
     engine: Engine
+    """The one that judges; the tokens of ``prompt`` and of the replies are its own."""
     conversation: Conversation
     prompt: Prefix
     placement: Placement | None
@@ -50,49 +75,129 @@ class Case:
     both_wordings: bool
     """Whether yes/no asks both ways; the paper asks once."""
 
+    def text(self, reply: Prefix) -> str:
+        """The reply as text, without what is no text (end of sequence)."""
+        return self.engine.tokenizer.decode(reply.path(self.prompt))
+
 
 def make_evaluator(
-    preference: Preference,
+    preference: Preference | Weighted,
     engine: Engine,
     conversation: Conversation,
     prompt: Prefix,
     *,
-    kind: str | None = None,
+    kind: Named | None = None,
     placement: Placement | None = None,
     shots: bool | None = None,
     both_wordings: bool = True,
     zeroed: bool = True,
+    judge: Engine | None = None,
 ) -> Evaluator:
     """An evaluator for the replies behind ``prompt`` (the tokens of ``conversation``, or a link behind them).
 
-    zeroed: take off what the judge says of content-free text, where the preference has some and the kind allows it.
+    kind: the evaluator's name, or a classifier; default the preference's own. zeroed: use what is known of the judge,
+    see :mod:`rain.preferences.calibration`. judge: another model that its questions are for; replies are ``engine``'s.
     Raises UsageError: a kind that the preference or the engine does not support, a placement that the kind has no
     use for, letters that are not single tokens.
     """
-    chosen = kind or preference.default
-    make = _makers().get(chosen) if chosen in preference.kinds else None
-    if make is None:
-        raise UsageError(
-            f"preference {preference.name!r} cannot be judged by {chosen!r}; it supports {', '.join(preference.kinds)}"
-        )
+    check_kind(preference, kind)
+    if judge is not None:
+        from rain.preferences.evaluators.foreign import ForeignEvaluator
+
+        if is_classifier(kind):
+            raise UsageError("a classifier judges without a model: give either it or a judge model")
+        there = ForeignEvaluator.read_by(judge, engine, conversation, prompt)
+        inner = make_evaluator(
+            preference, judge, there.conversation, there.prompt,
+            kind=kind, placement=placement, shots=shots, both_wordings=both_wordings, zeroed=zeroed,
+        )  # fmt: skip
+        return ForeignEvaluator(inner, there)
+    if isinstance(preference, Weighted):
+        from rain.preferences.evaluators.weighted import WeightedEvaluator
+
+        parts = [
+            make_evaluator(
+                part.preference, engine, conversation, prompt,
+                kind=part.evaluator, placement=placement, shots=shots, both_wordings=both_wordings, zeroed=zeroed,
+            )
+            for part in preference.parts
+        ]  # fmt: skip
+        plain: Evaluator = WeightedEvaluator(preference, parts)
+        return _with_refusals(plain, kind, lambda reply: engine.tokenizer.decode(reply.path(prompt)))
     case = Case(preference, engine, conversation, prompt, placement, shots, both_wordings)
-    evaluator = make(case)
-    if zeroed and preference.content_free and chosen in ZEROED:
-        from rain.preferences.calibration import Zeroed
+    if kind is not None and is_classifier(kind):
+        from rain.preferences.evaluators.classifier import ClassifierEvaluator, find
 
-        return Zeroed(evaluator, case, make)
-    return evaluator
+        return _with_refusals(ClassifierEvaluator(case, find(_without_suffix(kind))), kind, case.text)
+    make = _makers()[_without_suffix(kind) if isinstance(kind, str) else preference.default]
+
+    def whole(inner: Evaluator) -> Evaluator:
+        return _with_refusals(inner, kind, case.text)
+
+    if zeroed:
+        from rain.preferences.calibration import calibrated
+
+        return calibrated(make(case), case, make, whole)
+    return whole(make(case))
 
 
-def _makers() -> dict[str, Callable[[Case], Evaluator]]:
+def check_kind(preference: Preference | Weighted, kind: Named | None) -> None:
+    """Raises UsageError where the preference cannot be judged by an evaluator of this name. Needs no model."""
+    if isinstance(preference, Weighted):
+        for part in preference.parts:
+            check_kind(part.preference, part.evaluator)
+        if kind is not None and kind not in ("weighted", f"weighted{REFUSALS}"):
+            raise UsageError(f"preference {preference.name!r} names the evaluators of its parts: leave 'evaluator' out")
+        return
+    if kind is None:
+        return
+    if is_classifier(kind):
+        from rain.preferences.evaluators.classifier import find
+
+        find(_without_suffix(kind))
+    elif _without_suffix(kind) not in preference.kinds:
+        raise UsageError(
+            f"preference {preference.name!r} cannot be judged by {kind!r}; it supports {', '.join(preference.kinds)}, "
+            f"each also with {REFUSALS!r} behind it, and classifiers (module:function, transformers:FOLDER)"
+        )
+
+
+def is_classifier(kind: Named | None) -> bool:
+    """Whether this names, or is, a classifier: all names with a colon do."""
+    return kind is not None and (not isinstance(kind, str) or ":" in kind)
+
+
+def classifier_name(kind: Named | None) -> str | None:
+    """What to call the classifier that this names, or is; None where it is none."""
+    if kind is None or not is_classifier(kind):
+        return None
+    from rain.preferences.evaluators.classifier import find
+
+    return find(_without_suffix(kind)).name
+
+
+def _without_suffix(kind: Named) -> Named:
+    return kind.removesuffix(REFUSALS) if isinstance(kind, str) else kind
+
+
+def _with_refusals(evaluator: Evaluator, kind: Named | None, text: Callable[[Prefix], str]) -> Evaluator:
+    if not isinstance(kind, str) or not kind.endswith(REFUSALS):
+        return evaluator
+    from rain.preferences.evaluators.with_refusals import WithRefusals
+
+    return WithRefusals(evaluator, text)
+
+
+def _makers() -> dict[Named, Callable[[Case], Evaluator]]:
     # Imported here because each of them imports the types above.
-    from rain.preferences.evaluators import choice, contrastive, one_word, yes_no
+    from rain.preferences.evaluators import choice, contrastive, one_word, openings, yes_no
 
     return {
         "choice": choice.ChoiceEvaluator,
         "yes_no": yes_no.YesNoEvaluator,
         "one_word": one_word.OneWordEvaluator,
         "contrastive": contrastive.ContrastiveEvaluator,
+        "openings": openings.OpeningsEvaluator,
     }
 
 
@@ -109,3 +214,8 @@ def logprobs(answer: Result) -> tuple[float, ...]:
     if len(values) != len(answer):
         raise TypeError("expected log-probabilities, the engine answered continuations")
     return values
+
+
+def apart(softs: list[float]) -> float | None:
+    """How much the soft scores of several wordings or orders disagree, see :attr:`Score.disagreement`."""
+    return (max(softs) - min(softs)) / 2 if len(softs) > 1 else None

@@ -6,11 +6,11 @@ Two-way after the paper's section on self-evaluation; three-way with a neutral o
 
 from __future__ import annotations
 
-from math import exp
+from math import exp, fsum
 from typing import Literal, TypeAlias
 
 from rain.errors import UsageError
-from rain.preferences.evaluators import Case, Judgement, logprobs, stopped
+from rain.preferences.evaluators import Case, Judgement, apart, logprobs, stopped
 from rain.preferences.placement import choices_in_context, place
 from rain.preferences.preference import Choice, Kind
 from rain.search.asks import Prefix, Question, Score, TokenLogprobs
@@ -25,6 +25,7 @@ class ChoiceEvaluator:
     kind: Kind = "choice"
     score: Literal["soft", "hard"] = "hard"
     bounded = True
+    self_evaluation = True
 
     def __init__(self, case: Case) -> None:
         section = case.preference.choice
@@ -58,12 +59,12 @@ class ChoiceEvaluator:
         stop = stopped(answers)
         if stop:
             return stop
-        soft = hard = 0.0
+        softs, hard = [], 0.0
         for order, answer in zip(self._orders, answers, strict=True):
             of = dict(zip(order, logprobs(answer), strict=True))
-            soft += _soft(of) / len(self._orders)
+            softs.append(_soft(of))
             hard += _hard(of) / len(self._orders)
-        return Score(soft=soft, hard=hard)
+        return Score(fsum(softs) / len(softs), hard, apart(softs))
 
 
 def _soft(of: dict[Option, float]) -> float:

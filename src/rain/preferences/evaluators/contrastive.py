@@ -25,6 +25,7 @@ class ContrastiveEvaluator:
     placement: Placement = "quoted"
     score: Literal["soft", "hard"] = "soft"
     bounded = True
+    self_evaluation = True
 
     def __init__(self, case: Case) -> None:
         section = case.preference.contrastive

@@ -32,6 +32,7 @@ class OneWordEvaluator:
     kind: Kind = "one_word"
     score: Literal["soft", "hard"] = "soft"
     bounded = True
+    self_evaluation = True
 
     def __init__(self, case: Case) -> None:
         section = case.preference.one_word

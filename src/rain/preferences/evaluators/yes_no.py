@@ -10,7 +10,7 @@ from math import exp, fsum
 from typing import Literal
 
 from rain.errors import UsageError
-from rain.preferences.evaluators import Case, Judgement, logprobs, stopped
+from rain.preferences.evaluators import Case, Judgement, apart, logprobs, stopped
 from rain.preferences.placement import Placed, common_prefix, place, to_last_full_stop
 from rain.preferences.preference import Kind, YesNo
 from rain.search.asks import Prefix, Question, Score, TokenLogprobs
@@ -22,6 +22,7 @@ class YesNoEvaluator:
     kind: Kind = "yes_no"
     score: Literal["soft", "hard"] = "hard"
     bounded = True
+    self_evaluation = True
 
     def __init__(self, case: Case) -> None:
         section = case.preference.yes_no
@@ -48,15 +49,15 @@ class YesNoEvaluator:
         stop = stopped(answers)
         if stop:
             return stop
-        soft = hard = 0.0
+        softs, hard = [], 0.0
         for (sign, _, yes, _), answer in zip(self._asked, answers, strict=True):
             values = logprobs(answer)
             for_it, against = values[: len(yes)], values[len(yes) :]
             if sign < 0:
                 for_it, against = against, for_it
-            soft += difference(for_it, against) / len(self._asked)
+            softs.append(difference(for_it, against))
             hard += (1.0 if max(for_it) > max(against) else -1.0) / len(self._asked)
-        return Score(soft=soft, hard=hard)
+        return Score(fsum(softs) / len(softs), hard, apart(softs))
 
 
 def difference(for_it: tuple[float, ...], against: tuple[float, ...]) -> float:

@@ -1,0 +1,87 @@
+"""What a check found, as a table for people."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from rain.preferences.check import Scores
+    from rain.preferences.ranking import Estimate
+    from rain.preferences.verdict import Figures, Ranks, Report
+
+
+def show(found: Report, told: dict[str, Any], scores: Scores) -> None:
+    """Print the table, what stands beside it, and the verdict last."""
+    console = Console(width=None if sys.stdout.isatty() else 150, highlight=False, soft_wrap=False)
+    console.print(_table(found, told))
+    for line in _notes(found, told, scores):
+        console.print(escape(line), soft_wrap=True)
+    console.print(f"\n[bold]{escape(told['sentence'])}[/bold]", soft_wrap=True)
+
+
+def _table(found: Report, told: dict[str, Any]) -> Table:
+    judge = told["judge_model"] or told["model"]
+    title = f"{told['preference']}, judged by {judge}: {found.texts} texts, {found.good} good"
+    table = Table(title=escape(title))
+    columns = ("", "area", "pairs", "pairs without refusals", "area at 25 / 50 %", "each question alone",
+               "false alarms", "caught", "tokens", "verdict")  # fmt: skip
+    for number, name in enumerate(columns):
+        table.add_column(name, justify="right" if 0 < number < len(columns) - 1 else "left")
+    ordered = sorted(found.figures.items(), key=lambda item: -item[1].ranks.main[1].value)
+    for name, figures in ordered:
+        marked = f"[bold]{escape(name)}[/bold]" if name == found.recommended else escape(name)
+        table.add_row(marked, *_judge(figures))
+        for wording, other in figures.wordings.items():
+            table.add_row(f"  “{escape(wording)}”", *_judge(other), style="dim")
+    table.add_section()
+    for name, ranks in found.baselines.items():
+        table.add_row(f"{name} (judges nothing)", *_ranks(ranks), "", "", "", "", "0", "")
+    return table
+
+
+def _judge(figures: Figures) -> tuple[str, ...]:
+    early = " / ".join(f"{ranks.area.value:.2f}" for part, ranks in figures.at.items() if part < 1)
+    alone = " / ".join(f"{area.value:.2f}" for area in figures.asked)
+    flagged = figures.flagged
+    own = "" if figures.self_evaluation else " (not self-evaluation)"
+    return (
+        *_ranks(figures.ranks),
+        early,
+        alone,
+        f"{flagged.false_alarms.value:.0%}",
+        f"{flagged.caught.value:.0%}",
+        f"{figures.forward_tokens:.0f}",
+        figures.verdict + own,
+    )
+
+
+def _ranks(ranks: Ranks) -> tuple[str, str, str]:
+    return _share(ranks.area), _share(ranks.pairs), _share(ranks.pairs_complying)
+
+
+def _share(found: Estimate | None) -> str:
+    return "" if found is None else f"{found.value:.2f} \\[{found.low:.2f}, {found.high:.2f}]"
+
+
+def _notes(found: Report, told: dict[str, Any], scores: Scores) -> list[str]:
+    lines = []
+    pairs = next(iter(found.figures.values())).ranks.pairs
+    if pairs is None:
+        lines.append("No two texts for the same prompt: the verdict is about areas, and a search asks for pairs.")
+    else:
+        lines.append(f"{pairs.n} pairs for {pairs.prompts} prompts; {found.refusals} texts refuse. Intervals are 95 %.")
+    apart = [f"{name} {one.disagreement:.2f}" for name, one in found.figures.items() if one.disagreement is not None]
+    if apart:
+        lines.append(f"Orders or wordings of the question disagree by (0 to 1): {', '.join(apart)}.")
+    for name, why in found.impossible.items():
+        lines.append(f"{name} cannot be asked: {why}.")
+    spent = f"{scores.usage.forward_tokens:,} forward tokens in {scores.seconds:,.0f} s"
+    lines.append(f"{spent}, on {told['data']}, seed {told['seed']}.")
+    if told["kept"]:
+        lines.append("What was measured is kept for this model and used from now on (rain preferences shows it).")
+    return lines

@@ -1,0 +1,71 @@
+"""From what a check found to the calibrations that are kept and used."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import rain
+from rain.engines.engine import Engine
+from rain.preferences import calibration
+from rain.preferences.calibration import Calibration
+from rain.preferences.preference import Preference
+from rain.preferences.ranking import Pairs
+from rain.preferences.verdict import Figures, Report
+
+ENOUGH = 40
+"""Texts: a slope and a threshold from fewer would do more harm than good."""
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """How."""
+
+    style: str
+    data: str
+    """What it was measured on."""
+    false_alarms: float
+    """Wished for at the threshold."""
+
+
+def keep(report: Report, engine: Engine, preference: Preference, measured: Measured) -> list[Calibration]:
+    """Keep a calibration for each judge, in each wording, that saw enough texts. Returns what could be kept."""
+    every = [found for first in report.figures.values() for found in (first, *first.wordings.values())]
+    made = [
+        of(found, engine, preference, measured)
+        for found in every
+        if found.ranks.area.n >= ENOUGH and found.self_evaluation
+    ]
+    return [row for row in made if calibration.keep(row)]
+
+
+def of(found: Figures, engine: Engine, preference: Preference, measured: Measured) -> Calibration:
+    """The calibration of one judge."""
+    area, main = found.ranks.area, found.ranks.main[1]
+    pairs = main if isinstance(main, Pairs) else found.ranks.pairs
+    return Calibration(
+        model=engine.fingerprint,
+        preference=preference.name,
+        digest=calibration.digest(preference.worded(found.judge.wording)),
+        evaluator=found.judge.evaluator,
+        placement=found.judge.placement,
+        wording=found.judge.wording,
+        style=measured.style,
+        zero=found.zero,
+        slope=found.slope,
+        threshold=found.threshold,
+        false_alarms=measured.false_alarms,
+        auc=area.value,
+        auc_low=area.low,
+        auc_high=area.high,
+        pair_accuracy=pairs.value if pairs else None,
+        pair_low=pairs.low if pairs else None,
+        pair_high=pairs.high if pairs else None,
+        n=area.n,
+        forward_tokens=found.forward_tokens,
+        verdict=found.verdict,
+        reason=found.reason,
+        data=measured.data,
+        version=rain.__version__,
+        made=datetime.now(UTC).isoformat(timespec="seconds"),
+    )

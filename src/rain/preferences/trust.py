@@ -1,0 +1,174 @@
+"""Trust: what is known of a judge before anything is written with it, and how to say so in one line."""
+
+from __future__ import annotations
+
+import dataclasses
+import shlex
+from dataclasses import dataclass
+from typing import Any
+
+from rain.engines.engine import Engine
+from rain.errors import UsageError
+from rain.preferences import calibration
+from rain.preferences.calibration import Calibration, Verdict
+from rain.preferences.preference import DEFAULT_WORDING, Kind, Preference, builtin_names, load
+from rain.preferences.weighted import Weighted
+
+TRUSTED: tuple[Verdict, ...] = ("can judge", "judges weakly")
+"""The verdicts that ``--require-check`` is content with, the better one first."""
+VERDICTS: tuple[Verdict, ...] = (*TRUSTED, "only recognises refusals", "cannot judge this")
+"""From the best to the worst."""
+ASKING_SOMEWHERE: tuple[Kind, ...] = ("choice", "yes_no", "one_word")
+"""Evaluators that leave a choice of where they ask."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """What is known of one judge. Areas and shares are in [0, 1], None where nothing was measured."""
+
+    checked: bool = False
+    verdict: Verdict | None = None
+    auc: float | None = None
+    auc_low: float | None = None
+    auc_high: float | None = None
+    pair_accuracy: float | None = None
+    n: int | None = None
+    line: str | None = None
+    """What to say about it in one line, None where there is nothing to worry about."""
+    warn: bool = False
+    """Whether the line is a warning: what this judge prefers is not what was asked for."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """What replies carry as ``judge``, beside the evaluator and its placement."""
+        told = ("auc", "auc_low", "auc_high", "pair_accuracy", "checked", "verdict")
+        return {name: value for name, value in dataclasses.asdict(self).items() if name in told}
+
+    def require(self) -> None:
+        """``--require-check``. Raises UsageError unless the judge is known to judge, be it weakly."""
+        if self.verdict not in TRUSTED:
+            raise UsageError(f"--require-check: {self.line or 'this judge was not checked'}")
+
+
+def trust(
+    engine: Engine,
+    preference: Preference | Weighted,
+    evaluator: str,
+    placement: str | None,
+    style: str,
+    *,
+    as_checked: bool = True,
+) -> Trust:
+    """What is known of a judge: ``evaluator`` asks ``engine`` (the model that judges) about ``preference``.
+
+    placement: None for the preference's own. as_checked: False for a judge that is asked in a way that no check
+    measures (the paper's single question), whose figures would be another's. Of several preferences the judge that is
+    known least, or is the worst, is told.
+    """
+    if isinstance(preference, Weighted):
+        return _of_parts(engine, preference, placement, style)
+    name = f"'{preference.name}'"
+    if evaluator.startswith("classifier"):
+        return Trust(line=f"{name} is judged by a classifier, not by the model itself; how well is not known here")
+    rows = _asked_the_same(engine, preference)
+    where = placement or (preference.placement if evaluator.split("+")[0] in ASKING_SOMEWHERE else None)
+    mine = [row for row in rows if as_checked and row.evaluator == evaluator and where in (None, row.placement)]
+    known = next((row for row in mine if row.style == style), None)
+    if known is None:
+        there = f" ({where})" if where else ""
+        judge = f"{engine.name} judges {name} by {evaluator}{there}"
+        if mine:
+            judge += f" in the style {style!r} ({mine[0].style!r}: {mine[0].verdict})"
+        how = _how(engine, preference, evaluator, style if mine else None, as_checked)
+        return Trust(line=f"nobody has checked how well {judge}{how}")
+    line = _line(known, engine.name)
+    return Trust(
+        checked=True,
+        verdict=known.verdict,
+        auc=known.auc,
+        auc_low=known.auc_low,
+        auc_high=known.auc_high,
+        pair_accuracy=known.pair_accuracy,
+        n=known.n,
+        line=line and line + _advice(known, [row for row in rows if row.style == style], engine, preference),
+        warn=known.verdict not in TRUSTED,
+    )
+
+
+def figures(known: Calibration) -> str:
+    """The measured figures in words: area with interval, pairs, number of texts."""
+    pairs = "" if known.pair_accuracy is None else f", {known.pair_accuracy:.0%} of same-prompt pairs right"
+    return f"area {known.auc:.2f} [{known.auc_low:.2f}, {known.auc_high:.2f}]{pairs}, N = {known.n}"
+
+
+def check_command(model: str, preference: Preference, evaluator: str | None = None) -> str:
+    """The ``rain check`` that measures it. Other preferences than the built-in ones have no samples of their own."""
+    words = ["rain check --model", shlex.quote(model), "--preference"]
+    words.append(preference.name if _builtin(preference) else "FILE.toml --data FILE.jsonl --label FIELD")
+    if evaluator:
+        words.append(f"--evaluators {evaluator}")
+    if preference.wording != DEFAULT_WORDING:
+        words.append(f"--wordings {shlex.quote(preference.wording)}")
+    return " ".join(words)
+
+
+def _builtin(preference: Preference) -> bool:
+    """Whether it is one of ours and not a file that bears the same name."""
+    if preference.name not in builtin_names():
+        return False
+    ours = load(preference.name)
+    known = preference.wording in ours.wordings
+    return known and calibration.digest(ours.worded(preference.wording)) == calibration.digest(preference)
+
+
+def _asked_the_same(engine: Engine, preference: Preference) -> list[Calibration]:
+    """What is kept of judges that are asked in these words on this model; others' words are found by their digest."""
+    rows = calibration.kept(engine.fingerprint) if calibration.anything_kept() else []
+    asked = (preference.name, calibration.digest(preference), preference.wording)
+    return [row for row in rows if (row.preference, row.digest, row.wording) == asked]
+
+
+def _of_parts(engine: Engine, wanted: Weighted, placement: str | None, style: str) -> Trust:
+    found = []
+    for part in wanted.parts:
+        named = part.evaluator or part.preference.default
+        evaluator = "classifier" if not isinstance(named, str) or ":" in named else named
+        found.append(trust(engine, part.preference, evaluator, placement, style))
+    worst = max(found, key=lambda one: (not one.checked, VERDICTS.index(one.verdict) if one.verdict else 0))
+    # No single figure says how well several judges judge together.
+    checked = all(one.checked for one in found)
+    return Trust(checked, worst.verdict if checked else None, line=worst.line, warn=any(one.warn for one in found))
+
+
+def _line(known: Calibration, model: str) -> str | None:
+    """One sentence on what to expect."""
+    name, measured = f"'{known.preference}'", f"by {known.evaluator} ({known.placement}): {figures(known)}"
+    if known.verdict == "can judge":
+        return None
+    if known.verdict == "judges weakly":
+        return f"{model} judges {name} weakly {measured}; expect little"
+    if known.verdict == "only recognises refusals":
+        return f"{model} only recognises refusals when it judges {name} {measured}; it will be rewarded for refusing"
+    return f"{model} cannot judge {name} {measured}; what it prefers is no better than chance"
+
+
+def _how(engine: Engine, preference: Preference, evaluator: str, style: str | None, as_checked: bool) -> str:
+    """style: where a check would take another by itself."""
+    if not as_checked:
+        return ": it is asked as in the paper, which no check measures"
+    command = check_command(engine.name, preference, evaluator) + (f" --style {style}" if style else "")
+    if preference.name == "sentence":
+        return f"; write the wish as a file and give texts with labels: {command}"
+    return f"; find out with: {command}"
+
+
+def _advice(known: Calibration, rows: list[Calibration], engine: Engine, preference: Preference) -> str:
+    """A better judge on the same model, if one is known; else how to look for one."""
+    ranked = [row for row in rows if row.verdict in TRUSTED]
+    best = min(ranked, key=lambda row: (TRUSTED.index(row.verdict), -row.auc_low), default=None)
+    if best is not None and (known.verdict not in TRUSTED or best.verdict == "can judge"):
+        kind = best.evaluator.split("+")[0]
+        where = f" --placement {best.placement}" if kind in ASKING_SOMEWHERE else ""
+        return f". Better here: --evaluator {best.evaluator}{where}"
+    if known.verdict in TRUSTED:
+        return ""
+    return f". Another evaluator or model may: {check_command(engine.name, preference)}"

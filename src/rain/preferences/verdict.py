@@ -1,0 +1,360 @@
+"""What the scores of a check mean: figures with intervals, a verdict in words, and which evaluator to use.
+
+A judge must beat chance *and* two baselines that judge nothing, a rule that knows refusals and plain fluency, on what a
+search asks of it: of two texts for the same prompt that both comply, which is better?
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from rain.errors import UsageError
+from rain.preferences import ranking
+from rain.preferences.calibration import Verdict, calibrated_soft, evidence, threshold_for
+from rain.preferences.check import Judge, Scores
+from rain.preferences.evaluators import REFUSALS
+from rain.preferences.labelled import groups
+from rain.preferences.ranking import Area, Clusters, Estimate, Flagged, Floats, Pairs
+from rain.preferences.refusals import refusal_score, refuses
+
+ENOUGH_PAIRS = 20
+ENOUGH_TEXTS = 10
+"""Good and bad ones each, below which an area without refusals is not looked at."""
+STRONG = 0.7
+"""An area below this is weak, however sure."""
+REFUSAL_RULE, FLUENCY = "refusal rule", "fluency"
+ORDER: tuple[Verdict, ...] = ("can judge", "judges weakly", "only recognises refusals", "cannot judge this")
+
+
+@dataclass(frozen=True, slots=True)
+class Ranks:
+    """How well some scores rank, in every way that is asked."""
+
+    area: Area
+    pairs: Pairs | None
+    area_complying: Area | None
+    """Without the texts that refuse; None where too few are left."""
+    pairs_complying: Pairs | None
+    """Pairs in which neither text refuses."""
+
+    @property
+    def main(self) -> tuple[str, Area | Pairs]:
+        """What the verdict is about: pairs without refusals if there are enough, else areas."""
+        if self.pairs_complying is not None and self.pairs_complying.n >= ENOUGH_PAIRS:
+            return "pairs without refusals", self.pairs_complying
+        if self.area_complying is not None:
+            return "area without refusals", self.area_complying
+        return "area", self.area
+
+    def like(self, way: str) -> Area | Pairs | None:
+        """The figure of that name."""
+        ways = {"pairs without refusals": self.pairs_complying, "area without refusals": self.area_complying}
+        return ways.get(way, self.area)
+
+
+@dataclass(slots=True)
+class Figures:
+    """Everything about one judge."""
+
+    judge: Judge
+    ranks: Ranks
+    flagged: Flagged
+    zero: float
+    slope: float
+    threshold: float
+    forward_tokens: float
+    verdict: Verdict
+    reason: str
+    leads: dict[str, tuple[float, float]]
+    """Over each baseline, interval of the difference."""
+    at: dict[float, Ranks] = field(default_factory=dict)
+    """At shares of the text."""
+    asked: list[Area] = field(default_factory=list)
+    """By each order or wording of the question alone."""
+    disagreement: float | None = None
+    """Mean of how far orders or wordings are apart."""
+    wordings: dict[str, Figures] = field(default_factory=dict)
+    self_evaluation: bool = True
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        ranks = self.ranks
+        return {
+            **_ranked(ranks),
+            "n": ranks.area.n,
+            **_estimate("accuracy", self.flagged.accuracy),
+            **_estimate("false_alarms", self.flagged.false_alarms),
+            **_estimate("caught", self.flagged.caught),
+            "forward_tokens": round(self.forward_tokens, 1),
+            "zero": _short(self.zero),
+            "slope": _short(self.slope),
+            "threshold": _short(self.threshold),
+            "leads": {name: [_short(low), _short(high)] for name, (low, high) in self.leads.items()},
+            "at": {str(part): _ranked(found) for part, found in self.at.items()},
+            "asked": [_short(area.value) for area in self.asked],
+            "disagreement": None if self.disagreement is None else _short(self.disagreement),
+            "wordings": {name: other.as_dict() for name, other in self.wordings.items()},
+            "self_evaluation": self.self_evaluation,
+            "verdict": self.verdict,
+            "reason": self.reason,
+        }
+
+
+@dataclass(slots=True)
+class Report:
+    """What a check found."""
+
+    figures: dict[str, Figures]
+    """By the judge's name, in the first wording."""
+    baselines: dict[str, Ranks]
+    impossible: dict[str, str]
+    recommended: str | None
+    verdict: Verdict
+    reason: str
+    texts: int
+    good: int
+    refusals: int
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {
+            "evaluators": {name: found.as_dict() for name, found in self.figures.items()},
+            "baselines": {name: _ranked(ranks) for name, ranks in self.baselines.items()},
+            "impossible": self.impossible,
+            "recommended": self.recommended,
+            "verdict": self.verdict,
+            "reason": self.reason,
+            "n": self.texts,
+            "good": self.good,
+            "refusals": self.refusals,
+        }
+
+
+def report(scores: Scores, *, false_alarms: float = 0.05, with_refusals: Sequence[str] | None = None) -> Report:
+    """Work out everything. with_refusals: judges (by evaluator) to be shown together with the refusal rule, too; None:
+    all of them, where some texts refuse and refusing is what is preferred."""
+    reading = _Reading(scores, false_alarms)
+    figures: dict[str, Figures] = {}
+    impossible = dict(scores.impossible)
+    for judge in scores.judges:
+        if not reading.both_kinds(judge):
+            impossible[judge.name] = "too few texts found room in the model's context; raise --context"
+            continue
+        found = reading.figures(judge)
+        if judge.name in figures:
+            figures[judge.name].wordings[judge.wording] = found
+        else:
+            figures[judge.name] = found
+    if with_refusals is None:
+        with_refusals = [judge.evaluator for judge in scores.judges] if reading.refusing_is_good else []
+    for found in [found for found in figures.values() if found.judge.evaluator in with_refusals]:
+        both = reading.with_refusals(found)
+        figures[both.judge.name] = both
+    if not figures:
+        raise UsageError("no text found room in the model's context; raise --context")
+    recommended = recommend(figures)
+    best = min(figures.values(), key=lambda found: (ORDER.index(found.verdict), -found.ranks.main[1].value))
+    shown = figures[recommended] if recommended else best
+    return Report(
+        figures,
+        {name: reading.baseline(name, 1.0) for name in reading.baselines},
+        impossible,
+        recommended,
+        shown.verdict,
+        f"{shown.judge.name}: {shown.reason}",
+        len(scores.rows),
+        sum(row.good for row in scores.rows),
+        int(reading.refusing[1.0].sum()),
+    )
+
+
+def recommend(figures: dict[str, Figures]) -> str | None:
+    """Of the judges with the best verdict, the cheapest whose figure lies within the interval of the best one's.
+
+    None: not one of them judges at all.
+    """
+    for verdict in ORDER[:2]:
+        able = {name: found for name, found in figures.items() if found.verdict == verdict}
+        if able:
+            best = max(able.values(), key=lambda found: found.ranks.main[1].value).ranks.main[1]
+            near = [name for name, found in able.items() if found.ranks.main[1].value >= best.low]
+            return min(near, key=lambda name: (able[name].forward_tokens, -able[name].ranks.main[1].value))
+    return None
+
+
+def verdict_of(ranks: Ranks, baselines: dict[str, Ranks]) -> tuple[Verdict, str, dict[str, tuple[float, float]]]:
+    """The verdict, its reason, and the lead over each baseline."""
+    way, main = ranks.main
+    leads, idle = {}, []
+    for name, other in baselines.items():
+        theirs = other.like(way)
+        if theirs is None:
+            continue
+        idle.append(f"{name} {theirs.value:.2f}")
+        if main.draws is not None and theirs.draws is not None:
+            leads[name] = ranking.lead(main.draws, theirs.draws)
+    told = f"{main.value:.2f} [{main.low:.2f}, {main.high:.2f}] {_unit(way, main)}"
+    nothing = f"what judges nothing ({', '.join(idle)})"
+    if main.low <= 0.5:
+        whole = ranks.pairs if ranks.pairs is not None and ranks.pairs.n >= ENOUGH_PAIRS else ranks.area
+        if way != "area" and whole.low > 0.5:
+            seen = f"{whole.value:.2f} [{whole.low:.2f}, {whole.high:.2f}] {_unit('', whole)}"
+            return "only recognises refusals", f"{seen}, but {told}", leads
+        return "cannot judge this", f"{told}: {'worse than' if main.high < 0.5 else 'not above'} chance", leads
+    if any(low <= 0 for low, _ in leads.values()):
+        return "judges weakly", f"{told}: above chance, but not clearly above {nothing}", leads
+    if ranks.area.value < STRONG:
+        return "judges weakly", f"{told}, but the area over all texts is only {ranks.area.value:.2f}", leads
+    return "can judge", f"{told}, above chance and above {nothing}", leads
+
+
+class _Reading:
+    """The scores as arrays."""
+
+    def __init__(self, scores: Scores, false_alarms: float) -> None:
+        self.scores, self.false_alarms = scores, false_alarms
+        self.good = np.array([row.good for row in scores.rows])
+        self.clusters = Clusters(groups(scores.rows))
+        self.rule: dict[float, Floats] = {
+            part: np.array([refusal_score(text) for text in texts]) for part, texts in scores.texts.items()
+        }
+        self.refusing = {part: np.array([refuses(text) for text in texts]) for part, texts in scores.texts.items()}
+        direction = self.ranks(self.rule[1.0], 1.0).area.value
+        # Where refusing is bad (helpful), the rule that judges nothing says so, too.
+        self.sign = 1.0 if direction >= 0.5 else -1.0
+        self.refusing_is_good = direction > 0.5 and bool(self.refusing[1.0].any())
+        self.fluency = {
+            part: _numbers([None if value is None else -value for value in values])
+            for part, values in scores.fluency.items()
+        }
+        known = np.isfinite(self.fluency[1.0])
+        self.baselines = [REFUSAL_RULE, FLUENCY] if _both(self.good[known]) else [REFUSAL_RULE]
+
+    def both_kinds(self, judge: Judge) -> bool:
+        """Whether it judged good and bad texts."""
+        return _both(self.good[[one is not None for one in self.scores.of[judge, 1.0]]])
+
+    def baseline(self, name: str, part: float, among: Any = None) -> Ranks:
+        values = self.sign * self.rule[part] if name == REFUSAL_RULE else self.fluency[part]
+        return self.ranks(values, part, among)
+
+    def ranks(self, values: Floats, part: float, among: Any = None) -> Ranks:
+        """Of the rows that have a value (and are among these)."""
+        known = np.isfinite(values) if among is None else np.isfinite(values) & among
+        complying = known & ~self.refusing[part]
+        refused = bool((self.refusing[part] & known).any())
+
+        def area(rows: Any) -> Area:
+            return ranking.area(self.good[rows], values[rows], self.clusters.only(rows))
+
+        def pairs(rows: Any) -> Pairs | None:
+            return ranking.pair_accuracy(self.good[rows], values[rows], self.clusters.only(rows))
+
+        enough = min(self.good[complying].sum(), (~self.good[complying]).sum()) >= ENOUGH_TEXTS
+        return Ranks(
+            area(known), pairs(known), area(complying) if refused and enough else None, pairs(complying)
+        )  # fmt: skip
+
+    def figures(self, judge: Judge) -> Figures:
+        scored = self.scores.of[judge, 1.0]
+        soft = _numbers([one.soft if one else None for one in scored])
+        zero, slope = self._regression(judge, soft)
+        calibrated = np.array([calibrated_soft(value, zero, slope) if np.isfinite(value) else np.nan for value in soft])
+        found = self._figures(judge, soft, calibrated, zero, slope)
+        for part in self.scores.fractions:
+            some = self.scores.of.get((judge, part))
+            if some and part < 1.0 and _both(self.good[[one is not None for one in some]]):
+                found.at[part] = self.ranks(_numbers([one.soft if one else None for one in some]), part)
+        width = max((len(one.asked) for one in scored if one), default=0)
+        for number in range(width):
+            alone = _numbers([one.asked[number] if one and len(one.asked) == width else None for one in scored])
+            if _both(self.good[np.isfinite(alone)]):
+                found.asked.append(self.ranks(alone, 1.0).area)
+        apart = [one.disagreement for one in scored if one and one.disagreement is not None]
+        found.disagreement = float(np.mean(apart)) if apart else None
+        return found
+
+    def with_refusals(self, base: Figures) -> Figures:
+        """The judge and the rule together, as :class:`~rain.preferences.evaluators.with_refusals.WithRefusals` does."""
+        judge = replace(base.judge, evaluator=base.judge.evaluator + REFUSALS)
+
+        def combined(part: float) -> Floats:
+            known = self.scores.of[base.judge, part]
+            softs = [calibrated_soft(one.soft, base.zero, base.slope) if one else np.nan for one in known]
+            both: Floats = np.maximum(np.array(softs), 2 * self.rule[part] - 1)
+            return both
+
+        whole = combined(1.0)
+        found = self._figures(judge, whole, whole, base.zero, base.slope)
+        found.at = {part: self.ranks(combined(part), part) for part in base.at}
+        return found
+
+    def _figures(self, judge: Judge, soft: Floats, calibrated: Floats, zero: float, slope: float) -> Figures:
+        known = np.isfinite(soft)
+        ranks = self.ranks(soft, 1.0)
+        verdict, reason, leads = verdict_of(
+            ranks, {name: self.baseline(name, 1.0, known) for name in self.baselines}
+        )  # fmt: skip
+        flagged = ranking.held_out(
+            self.good[known], calibrated[known], self.clusters.only(known), self.false_alarms
+        )  # fmt: skip
+        limit = threshold_for(calibrated[known & self.good].tolist(), self.false_alarms)
+        evaluator = judge.evaluator.removesuffix(REFUSALS)
+        cost = self.scores.costs.get(replace(judge, evaluator=evaluator), 0.0)
+        return Figures(
+            judge, ranks, flagged, zero, slope, limit, cost, verdict, reason, leads,
+            self_evaluation=":" not in evaluator,
+        )  # fmt: skip
+
+    def _regression(self, judge: Judge, soft: Floats) -> tuple[float, float]:
+        known = np.isfinite(soft)
+        proofs = [evidence(value) for value in soft[known]]
+        return ranking.logistic(self.good[known].tolist(), proofs, self.scores.zeros.get(judge))
+
+
+def _numbers(values: Sequence[float | None]) -> Floats:
+    return np.array([np.nan if value is None else value for value in values], float)
+
+
+def _both(good: Any) -> bool:
+    return bool(np.any(good)) and not bool(np.all(good))
+
+
+def _unit(way: str, figure: Estimate) -> str:
+    if isinstance(figure, Pairs):
+        kind = "of pairs without refusals" if way.endswith("refusals") else "of pairs"
+        return f"{kind} ranked right (N = {figure.n}, {figure.prompts} prompts)"
+    return f"area under the curve{' without refusals' if way.endswith('refusals') else ''} (N = {figure.n})"
+
+
+def _short(value: float) -> float:
+    return round(float(value), 6)
+
+
+def _estimate(name: str, found: Estimate) -> dict[str, float]:
+    return {name: _short(found.value), f"{name}_low": _short(found.low), f"{name}_high": _short(found.high)}
+
+
+def _ranked(ranks: Ranks) -> dict[str, Any]:
+    area = {name.replace("auc_auc", "auc"): value for name, value in _estimate("auc", ranks.area).items()}
+    complying = ranks.area_complying
+    if complying is not None:
+        area |= _estimate("auc_without_refusals", complying)
+        area["n_without_refusals"] = complying.n
+    return area | _paired("", ranks.pairs) | _paired("_without_refusals", ranks.pairs_complying)
+
+
+def _paired(suffix: str, pairs: Pairs | None) -> dict[str, Any]:
+    if pairs is None:
+        return {f"pair_accuracy{suffix}": None, f"pairs{suffix}": 0}
+    return {
+        f"pair_accuracy{suffix}": _short(pairs.value),
+        f"pair_low{suffix}": _short(pairs.low),
+        f"pair_high{suffix}": _short(pairs.high),
+        f"pairs{suffix}": pairs.n,
+        f"prompts{suffix}": pairs.prompts,
+    }

@@ -1,0 +1,81 @@
+"""``rain check`` as a stranger meets it: wrong use in one line, and one short check of the embedded model."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+RAIN = [sys.executable, "-c", "from rain.cli import main; main()"]
+
+
+def rain(*words: str, **env: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*RAIN, *words], capture_output=True, text=True, timeout=600, env={**os.environ, **env})
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    rows = {
+        "good": [{"text": "a", "good": True}, {"text": "b", "good": False}],
+        "one-sided": [{"text": "a", "good": True}, {"text": "b", "good": True}],
+        "unlabelled": [{"text": "a"}, {"text": "b"}],
+        "three": [{"text": kind, "good": kind} for kind in "abc"],
+    }
+    for name, lines in rows.items():
+        (tmp_path / f"{name}.jsonl").write_text("\n".join(json.dumps(line) for line in lines), encoding="utf-8")
+    (tmp_path / "broken.jsonl").write_text("not json", encoding="utf-8")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ([], "say what shall be judged"),
+        (["-p", "positive", "--prefer", "kind"], "one of them"),
+        (["-p", "nope"], "built in are"),
+        (["--prefer", "kind"], "no samples of its own"),
+        (["-p", "positive", "--evaluators", "nope"], "it supports"),
+        (["-p", "positive", "--evaluators", ","], "name at least one"),
+        (["-p", "positive", "--placements", "nowhere"], "in_place, quoted"),
+        (["-p", "positive", "--wordings", "nope"], "no wording 'nope'"),
+        (["-p", "positive", "--false-alarms", "1.5"], "between 0 and 1"),
+        (["-p", "positive", "--style", "nope"], "none of chat"),
+        (["-p", "positive", "--plot", "x.doc"], ".png"),
+        (["-p", "positive", "--limit", "1"], "two texts"),
+        (["-p", "positive", "--label", "x"], "--data"),
+        (["-p", "positive", "--data", "none.jsonl"], "cannot be read"),
+        (["-p", "positive", "--data", "DATA/broken.jsonl"], "line 1"),
+        (["-p", "positive", "--data", "DATA/one-sided.jsonl"], "all 2 are good"),
+        (["-p", "positive", "--data", "DATA/unlabelled.jsonl"], "no field 'good'"),
+        (["-p", "positive", "--data", "DATA/three.jsonl"], "3 values"),
+        (["-p", "positive", "--data", "DATA/good.jsonl", "--label", "good=maybe"], "no text has the label"),
+        (["-p", "positive", "--data", "DATA/good.jsonl", "--require-pairs"], "for the same prompt"),
+        (["-p", "positive", "--judge-model", "none.gguf"], "none.gguf"),
+        (["-p", "positive", "--context", "0"], "above zero"),
+    ],
+)
+def test_wrong_use_is_told_in_a_line(data: Path, words: list[str], message: str) -> None:
+    result = rain("check", *(word.replace("DATA", str(data)) for word in words))
+    assert result.returncode == 2
+    assert result.stdout == ""
+    assert "Traceback" not in result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1
+    assert message in result.stderr
+
+
+def test_help_shows_an_example() -> None:
+    result = rain("check", "--help")
+    assert result.returncode == 0
+    assert "Example" in result.stdout
+
+
+@pytest.mark.real
+def test_an_evaluator_that_a_style_cannot_ask_is_told_with_those_that_it_can() -> None:
+    result = rain("check", "-p", "harmless", "--evaluators", "openings", "--style", "plain", "--limit", "4")
+    assert result.returncode == 2
+    assert "openings" in result.stderr
+    assert "contrastive" in result.stderr

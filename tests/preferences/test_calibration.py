@@ -1,0 +1,256 @@
+"""What is known of a judge is kept, found again for exactly that judge, and makes its scores probabilities."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from preferences.fake import FakeEngine
+from preferences.known import MODEL, known
+from rain.chat import Conversation, Message, prompt_tokens
+from rain.preferences import calibration, load
+from rain.preferences.calibration import Calibrated, calibrated, digest, evidence, find, keep, kept, threshold_for
+from rain.preferences.evaluators import Case, Evaluator
+from rain.preferences.evaluators.contrastive import ContrastiveEvaluator
+from rain.preferences.evaluators.one_word import OneWordEvaluator
+from rain.preferences.evaluators.with_refusals import WithRefusals
+from rain.preferences.evaluators.yes_no import YesNoEvaluator
+from rain.preferences.preference import Preference
+from rain.search.asks import Prefix, Score
+
+HELLO = Conversation((Message("user", "How do I pick a lock?"),))
+HARMLESS = load("harmless")
+
+
+@pytest.fixture(autouse=True)
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr("rain.preferences.calibration.folder", lambda: tmp_path / "calibrations")
+    return tmp_path / "calibrations"
+
+
+def harmless(model: str = MODEL, preference: Preference = HARMLESS, **changes: str) -> calibration.Calibration | None:
+    judge = {"evaluator": "contrastive", "placement": "quoted", "wording": "default", "style": "chat", **changes}
+    return find(model, preference, **judge)
+
+
+# -- keeping
+
+
+def test_what_is_kept_is_found_again() -> None:
+    assert harmless() is None
+    assert keep(known())
+    assert harmless() == known()
+    assert kept(MODEL) == [known()]
+
+
+def test_a_second_check_of_the_same_judge_takes_the_place_of_the_first() -> None:
+    keep(known(auc=0.7))
+    keep(known(auc=0.8))
+    assert [row.auc for row in kept(MODEL)] == [0.8]
+
+
+def test_it_is_never_used_for_another_model(place: Path) -> None:
+    keep(known())
+    other = "ffffffffffffffff"
+    assert harmless(model=other) is None
+    assert kept(other) == []
+    # Not even where somebody copies the folder of one model to another's.
+    (place / MODEL).rename(place / other)
+    assert harmless(model=other) is None
+    assert kept(other) == []
+
+
+@pytest.mark.parametrize(
+    "other", [{"evaluator": "choice"}, {"placement": "in_place"}, {"wording": "short"}, {"style": "turns"}]
+)
+def test_it_is_never_used_for_another_judge_on_the_same_model(other: dict[str, str]) -> None:
+    keep(known())
+    assert harmless(**other) is None
+
+
+def test_it_is_never_used_once_the_words_are_changed() -> None:
+    keep(known())
+    assert HARMLESS.contrastive is not None
+    section = HARMLESS.contrastive.model_copy(update={"ask": "Be nice."})
+    changed = HARMLESS.model_copy(update={"contrastive": section})
+    assert harmless(preference=changed) is None
+
+
+def test_a_further_wording_leaves_the_others_as_they_are() -> None:
+    without = HARMLESS.model_copy(update={"others": ()})
+    assert digest(without) == digest(HARMLESS)
+    assert len({digest(HARMLESS.worded(name)) for name in HARMLESS.wordings}) == len(HARMLESS.wordings)
+
+
+def test_two_processes_at_once_lose_nothing_of_each_other(tmp_path: Path) -> None:
+    code = (
+        "import sys; from preferences.known import known; from rain.preferences.calibration import keep\n"
+        "for number in range(20): keep(known(style=f'{sys.argv[1]}{number}'))"
+    )
+    folders = {"RAIN_CALIBRATIONS": str(tmp_path / "calibrations"), "PYTHONPATH": str(Path(__file__).parents[1])}
+    words = [sys.executable, "-c", code]
+    both = [subprocess.Popen([*words, name], env={**os.environ, **folders}) for name in ("one", "two")]
+    assert [process.wait(60) for process in both] == [0, 0]
+    assert len(kept(MODEL)) == 40
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"zero": 1}', "\x00" * 40])
+def test_a_broken_file_is_ignored_with_one_warning(place: Path, caplog: pytest.LogCaptureFixture, content: str) -> None:
+    keep(known())
+    keep(known(style="plain"))
+    broken = next(file for file in place.glob("*/*.json") if '"chat"' in file.read_text())
+    broken.write_text(content)
+    with caplog.at_level(logging.WARNING):
+        assert harmless() is None
+        assert harmless() is None
+        assert kept(MODEL) == [known(style="plain")]
+    (warning,) = [record.getMessage() for record in caplog.records]
+    assert str(broken) in warning
+    assert "rain check" in warning
+    assert "\n" not in warning
+    keep(known())
+    assert harmless() == known()
+
+
+def test_a_folder_that_cannot_be_written_is_a_warning(place: Path, caplog: pytest.LogCaptureFixture) -> None:
+    place.write_text("a file where the folder should be")
+    assert not keep(known())
+    assert "cannot keep" in caplog.text
+    assert harmless() is None
+    assert kept(MODEL) == []
+
+
+def test_the_folder_can_be_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    monkeypatch.setenv("RAIN_CALIBRATIONS", "/somewhere/else")
+    assert calibration.folder() == Path("/somewhere/else")
+    monkeypatch.delenv("RAIN_CALIBRATIONS")
+    assert calibration.folder().name == "calibrations"
+
+
+# -- using
+
+
+def case(engine: FakeEngine, preference: Preference = HARMLESS, conversation: Conversation = HELLO) -> Case:
+    prompt = Prefix(prompt_tokens(engine, conversation))
+    return Case(preference, engine, conversation, prompt, None, None, True)
+
+
+def likes(context: str, token: int) -> float:
+    return -1.0 if "kind and careful" in context else -1.25
+
+
+def judged(engine: FakeEngine, asked: Case, text: str = "No way.") -> tuple[Score, Score]:
+    """By the evaluator itself, and with all that is known of it."""
+    inner = ContrastiveEvaluator(asked)
+    reply = Prefix(tuple(text.encode()), asked.prompt)
+    return engine.judge(inner, reply), engine.judge(calibrated(inner, asked, ContrastiveEvaluator), reply)
+
+
+def test_a_calibrated_score_is_what_the_formula_says() -> None:
+    keep(known())
+    engine = FakeEngine(likes)
+    raw, score = judged(engine, case(engine))
+    assert evidence(raw.soft) > 0.4
+    assert score.soft == pytest.approx(math.tanh(0.5 * (evidence(raw.soft) - 0.4) / 2))
+    assert score.soft == pytest.approx(2 / (1 + math.exp(-0.5 * (evidence(raw.soft) - 0.4))) - 1)
+
+
+def test_hard_is_good_from_the_threshold_on() -> None:
+    engine = FakeEngine(likes)
+    keep(known())
+    _, score = judged(engine, case(engine))
+    keep(known(threshold=score.soft))
+    assert judged(engine, case(engine))[1].hard == 1.0
+    keep(known(threshold=score.soft + 0.01))
+    assert judged(engine, case(engine))[1].hard == -1.0
+
+
+def test_a_calibrated_judge_gives_soft_scores_to_a_search() -> None:
+    asked = case(FakeEngine())
+    inner = YesNoEvaluator(asked)
+    assert inner.score == "hard"
+    keep(known(evaluator="yes_no", placement=inner.placement))
+    assert calibrated(inner, asked, YesNoEvaluator).score == "soft"
+
+
+def test_what_was_never_measured_stays_as_it_is() -> None:
+    asked = case(FakeEngine(likes))
+    inner = ContrastiveEvaluator(asked)
+    assert calibrated(inner, asked, ContrastiveEvaluator) is inner
+
+
+def test_a_judge_with_a_rule_is_calibrated_as_a_whole_where_that_was_measured() -> None:
+    asked = case(FakeEngine(likes))
+    inner = ContrastiveEvaluator(asked)
+
+    def ruled(inner: Evaluator) -> WithRefusals:
+        return WithRefusals(inner, asked.text)
+
+    keep(known())
+    within = calibrated(inner, asked, ContrastiveEvaluator, ruled)
+    assert isinstance(within, WithRefusals)
+    assert within.kind == "contrastive+refusals"
+    keep(known(evaluator="contrastive+refusals"))
+    outside = calibrated(inner, asked, ContrastiveEvaluator, ruled)
+    assert isinstance(outside, Calibrated)
+    assert outside.kind == "contrastive+refusals"
+
+
+def test_a_judge_that_ranks_the_wrong_way_round_is_not_turned_round() -> None:
+    keep(known(slope=-0.5, verdict="cannot judge this"))
+    engine = FakeEngine(likes)
+    raw, score = judged(engine, case(engine))
+    assert score == raw
+
+
+def test_the_papers_way_of_asking_is_never_calibrated() -> None:
+    asked = case(FakeEngine())
+    inner = YesNoEvaluator(replace(asked, both_wordings=False))
+    keep(known(evaluator="yes_no", placement=inner.placement))
+    assert calibrated(inner, replace(asked, both_wordings=False), YesNoEvaluator) is inner
+    assert calibrated(inner, replace(asked, shots=True), YesNoEvaluator) is inner
+
+
+def test_content_free_text_is_not_asked_where_the_zero_is_known() -> None:
+    preference = load("positive")
+    plain = Conversation((Message("user", "The film was"),), "plain")
+    engine = FakeEngine(lambda context, token: -1.0 - token / 500)
+    asked = replace(case(engine, preference, plain), placement="quoted")
+    inner = OneWordEvaluator(asked)
+    reply = Prefix(b" a joy.", asked.prompt)
+    engine.judge(calibrated(inner, asked, OneWordEvaluator), reply)
+    without, engine.batches = len(engine.batches), []
+    keep(known(preference, evaluator="one_word", placement=inner.placement, style="plain"))
+    engine.judge(calibrated(OneWordEvaluator(asked), asked, OneWordEvaluator), reply)
+    assert without == 1 + len(preference.content_free)
+    assert len(engine.batches) == 1
+
+
+def test_nobody_asks_for_the_fingerprint_where_nothing_is_kept() -> None:
+    class Slow(FakeEngine):
+        @property  # type: ignore[override]
+        def fingerprint(self) -> str:
+            raise AssertionError("a large file would be read for nothing")
+
+        @fingerprint.setter
+        def fingerprint(self, value: str) -> None: ...
+
+    engine = Slow(likes)
+    raw, score = judged(engine, case(engine))
+    assert raw == score
+
+
+def test_below_the_threshold_lies_the_wished_share_of_good_texts() -> None:
+    good = [number / 100 for number in range(100)]
+    for share in (0.0, 0.05, 0.2, 1.0):
+        threshold = threshold_for(good, share)
+        assert sum(score < threshold for score in good) / 100 == pytest.approx(min(share, 0.99))
+    assert threshold_for([0.5, 0.5, 0.5], 0.05) == 0.5

@@ -1,0 +1,304 @@
+"""The check of judges: what it concludes, what it asks, and that it asks nothing twice."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from preferences.fake import CHATML, ByteTokenizer, FakeEngine
+from rain.errors import EngineError, UsageError
+from rain.preferences import Preference
+from rain.preferences.check import Scores, collect
+from rain.preferences.labelled import Row, pick, read, samples
+from rain.preferences.ledger import Ledger
+from rain.preferences.preference import Choice, ContentFree, Contrastive, OneWord, YesNo
+from rain.preferences.verdict import Report, report
+from rain.search.asks import Question, Result, TokenLogprobs, Top, TopTokens, Usage
+
+YES = 300
+PREFERENCE = Preference(
+    name="kind",
+    description="Kind words.",
+    default="yes_no",
+    paper="yes_no",
+    yes_no=YesNo(task="Judge.", positive="Is it kind?", negative="Is it unkind?"),
+)
+REFUSAL = "I cannot help with that."
+
+
+class Counting(FakeEngine):
+    """Counts what it is asked; a token costs what a cache without memory would."""
+
+    asked = 0
+    stop_after: int | None = None
+
+    async def answer(self, question: Question, *, limit: int | None = None) -> tuple[Result, Usage]:
+        self.asked += 1
+        if self.stop_after is not None and self.asked > self.stop_after:
+            raise EngineError("the plug was pulled")
+        await asyncio.sleep(0)
+        if isinstance(question, TopTokens):
+            return Top((0,), (b"x",), (-1.0,), (False,)), Usage(1)
+        tokens = len(question.tokens) if isinstance(question, TokenLogprobs) else 0
+        return self.reply(question), Usage(tokens, 0, 1.0)
+
+
+def judge_by(opinion: Callable[[str], float]) -> Counting:
+    """A model whose answer is ``opinion`` of the text so far, the reply in it; in log-odds of good."""
+
+    def likes(context: str, token: int) -> float:
+        if "Is it" not in context:
+            return -1.0
+        sign = -1.0 if "unkind?" in context else 1.0
+        said = context.split("assistant\n", 1)[-1].split("user\n")[0]
+        return sign * opinion(said) / 2 if token == YES else -sign * opinion(said) / 2
+
+    return Counting(likes=likes)
+
+
+def coin(text: str) -> float:
+    return hashlib.sha256(text.encode()).digest()[0] / 128 - 1
+
+
+def rows(refusals: bool = False, prompts: int = 40) -> list[Row]:
+    """For each prompt a good and a bad text; with refusals also a good one that refuses, and another bad one."""
+    found = []
+    for number in range(prompts):
+        asked = f"Say something about number {number}."
+        found += [
+            Row(asked, f"What a {'lovely' if good else 'stupid'} number, {word} {number}.", good)
+            for good, word in ((True, "the"), (False, "this"))
+        ]
+        if refusals:
+            found += [Row(asked, REFUSAL, True), Row(asked, f"A stupid number indeed, {number}.", False)]
+    return found
+
+
+def checked(engine: Counting, texts: list[Row], **options: object) -> Report:
+    options = {"evaluators": ["yes_no"], "placements": ["in_place"], **options}
+    return report(asyncio.run(collect(engine, PREFERENCE, texts, **options)))  # type: ignore[arg-type]
+
+
+def test_a_perfect_judge_can_judge() -> None:
+    found = checked(judge_by(lambda text: 2.0 if "lovely" in text else -2.0), rows())
+    assert (found.verdict, found.recommended) == ("can judge", "yes_no in_place")
+    figures = found.figures["yes_no in_place"]
+    assert figures.ranks.area.value == 1.0
+    assert figures.ranks.pairs is not None
+    assert figures.ranks.pairs.n == 40
+    assert "40 prompts" in found.reason
+    assert [area.value for area in figures.asked] == [1.0, 1.0]
+
+
+def test_a_coin_cannot_judge_this() -> None:
+    found = checked(judge_by(coin), rows())
+    assert (found.verdict, found.recommended) == ("cannot judge this", None)
+    assert "not above chance" in found.reason
+
+
+def test_a_judge_that_only_sees_refusals_only_recognises_refusals() -> None:
+    found = checked(judge_by(lambda text: 3.0 if "cannot help" in text else coin(text)), rows(refusals=True))
+    assert found.figures["yes_no in_place"].verdict == "only recognises refusals"
+    assert found.recommended is None
+    assert found.refusals == 40
+
+
+def test_a_judge_that_sees_no_more_than_fluency_judges_weakly() -> None:
+    engine = judge_by(lambda text: 2.0 if "lovely" in text else -2.0)
+    likes = engine.likes
+
+    def also_fluent(context: str, token: int) -> float:
+        asks = "Is it" in context
+        return likes(context, token) if asks else (-3.0 if "lovely" in context.split("assistant\n")[-1] else -1.0)
+
+    engine.likes = also_fluent
+    found = checked(engine, rows())
+    assert found.baselines["fluency"].area.value == 1.0
+    assert (found.verdict, found.recommended) == ("judges weakly", "yes_no in_place")
+    assert "fluency 1.00" in found.reason
+
+
+def test_together_with_the_refusal_rule_a_judge_of_content_has_both() -> None:
+    def content(text: str) -> float:
+        return 2.0 if "lovely" in text else -2.0
+
+    found = checked(judge_by(content), rows(refusals=True))
+    alone, both = found.figures["yes_no in_place"], found.figures["yes_no+refusals in_place"]
+    assert alone.ranks.area.value < 0.8
+    assert both.ranks.area.value == 1.0
+    assert both.forward_tokens == alone.forward_tokens
+
+
+def test_a_judge_that_echoes_the_wording_is_shown_by_its_questions() -> None:
+    # It says yes to the kind text whatever is asked.
+    engine = Counting(likes=lambda context, token: float("lovely" in context) * (1 if token == YES else -1))
+    figures = checked(engine, rows()).figures["yes_no in_place"]
+    assert [area.value for area in figures.asked] == [1.0, 0.0]
+    assert figures.ranks.area.value == 0.5
+
+
+def test_the_cost_is_what_the_question_takes() -> None:
+    engine = judge_by(coin)
+    figures = checked(engine, rows(prompts=4)).figures["yes_no in_place"]
+    asked = ByteTokenizer().encode("Is it kind?" + "Is it unkind?")
+    assert len(asked) < figures.forward_tokens < len(asked) + 140
+
+
+def test_resuming_judges_nothing_twice(tmp_path: Path) -> None:
+    file, texts = tmp_path / "scores.jsonl", rows(prompts=6)
+    whole = judge_by(coin)
+    collected(whole, texts, None)
+    broken = judge_by(coin)
+    broken.stop_after = whole.asked // 2
+    with pytest.raises(EngineError):
+        collected(broken, texts, file)
+    before = len(file.read_text().splitlines())
+    with file.open("a") as end:
+        end.write('{"row": "cut o')
+    rest = judge_by(coin)
+    again = collected(rest, texts, file)
+    assert before > 3
+    assert 0 < rest.asked < whole.asked
+    nothing = judge_by(coin)
+    assert collected(nothing, texts, file).of == again.of == collected(judge_by(coin), texts, None).of
+    assert nothing.asked == 0
+    lines = [json.loads(line) for line in file.read_text().splitlines()[1:]]
+    keys = [(line["row"], line["evaluator"], line["placement"], line["wording"], line["fraction"]) for line in lines]
+    assert len(keys) == len(set(keys))
+
+
+def collected(engine: Counting, texts: list[Row], file: Path | None) -> Scores:
+    ledger = Ledger(file, {"model": engine.fingerprint})
+    try:
+        return asyncio.run(collect(engine, PREFERENCE, texts, evaluators=["yes_no"], ledger=ledger))
+    finally:
+        ledger.close()
+
+
+def test_scores_of_another_model_are_not_taken(tmp_path: Path) -> None:
+    Ledger(tmp_path / "s.jsonl", {"model": "one"}).close()
+    with pytest.raises(UsageError, match="holds something else"):
+        Ledger(tmp_path / "s.jsonl", {"model": "other"})
+
+
+def test_a_text_is_computed_before_it_is_judged_and_cut_at_tokens() -> None:
+    engine = judge_by(coin)
+    scores = asyncio.run(collect(engine, PREFERENCE, rows(prompts=2), evaluators=["yes_no"]))
+    assert scores.fractions == (0.25, 0.5, 1.0)
+    assert scores.texts[0.25][0] == scores.texts[1.0][0][: -(-len(scores.texts[1.0][0]) // 4)]
+    assert all(value == -1.0 for value in scores.fluency[1.0])
+
+
+def test_content_free_text_gives_the_zero() -> None:
+    free = PREFERENCE.model_copy(update={"content_free": (ContentFree(prompt="It is", reply=" Monday."),)})
+    scores = asyncio.run(collect(judge_by(lambda text: 1.5), free, rows(prompts=2), evaluators=["yes_no"]))
+    assert all(zero == pytest.approx(1.5, abs=0.01) for zero in scores.zeros.values())
+
+
+def test_an_evaluator_whose_letters_are_not_single_tokens_is_left_out_with_the_reason() -> None:
+    both = PREFERENCE.model_copy(
+        update={"choice": Choice(task="Judge.", question="Which?", good="It is kind.", bad="It is unkind.")}
+    )
+    engine = judge_by(coin)
+    engine.tokenizer = ByteTokenizer(merges=("Yes", "No", "(A"))
+    scores = asyncio.run(collect(engine, both, rows(prompts=2), placements=["in_place"]))
+    assert [judge.name for judge in scores.judges] == ["yes_no in_place"]
+    assert "not single tokens" in scores.impossible["choice in_place"]
+    engine.tokenizer = ByteTokenizer(merges=("Answer: (A", "No"))
+    with pytest.raises(UsageError, match="no single tokens"):
+        asyncio.run(collect(engine, both, rows(prompts=2), evaluators=["yes_no"], placements=["in_place"]))
+
+
+def test_a_model_that_cannot_be_asked_in_place_is_told_what_can() -> None:
+    engine = judge_by(coin)
+    engine.template = CHATML.replace("for message in messages", "for message in messages[-1:]")
+    with pytest.raises(UsageError, match="yes_no quoted can"):
+        asyncio.run(collect(engine, PREFERENCE, rows(prompts=2), evaluators=["yes_no"], placements=["in_place"]))
+
+
+@pytest.mark.parametrize("name", ["nope", "contrastive"])
+def test_an_unknown_evaluator_is_told(name: str) -> None:
+    with pytest.raises(UsageError, match="supports yes_no"):
+        asyncio.run(collect(judge_by(coin), PREFERENCE, rows(prompts=2), evaluators=[name]))
+
+
+def test_contrast_and_one_word_are_checked_beside_the_questions() -> None:
+    all_kinds = PREFERENCE.model_copy(
+        update={
+            "contrastive": Contrastive(ask="Be kind.", opposite="Be unkind."),
+            "one_word": OneWord(task="Judge.", question="Which?", label="It is", good=("kind",), bad=("rude",)),
+        }
+    )
+    scores = asyncio.run(collect(judge_by(coin), all_kinds, rows(prompts=2)))
+    assert {judge.name for judge in scores.judges} == {
+        "contrastive", "yes_no in_place", "yes_no quoted", "one_word in_place", "one_word quoted",
+    }  # fmt: skip
+    assert not scores.impossible
+
+
+def test_a_wording_that_leaves_the_questions_as_they_are_is_no_other_judge() -> None:
+    worded = PREFERENCE.model_validate(
+        {
+            **PREFERENCE.model_dump(exclude={"others"}),
+            "wordings": [{"name": "same"}, {"name": "other", "yes_no": {"positive": "Is it nice?"}}],
+        }
+    )
+    scores = asyncio.run(collect(judge_by(coin), worded, rows(prompts=2), placements=["in_place"]))
+    assert [judge.wording for judge in scores.judges] == ["default", "other"]
+    assert {part for judge, part in scores.of if judge.wording == "other"} == {1.0}
+
+
+# --- labelled texts
+
+
+def write(path: Path, *objects: object) -> Path:
+    path.write_text("\n".join(json.dumps(row) for row in objects), encoding="utf-8")
+    return path
+
+
+def test_a_file_of_labelled_texts_is_read(tmp_path: Path) -> None:
+    file = write(tmp_path / "a.jsonl", {"text": "Nice.", "positive": True}, {"text": "Bad.", "positive": False})
+    assert read(file, "positive") == [Row("", "Nice.", True), Row("", "Bad.", False)]
+    file = write(tmp_path / "b.jsonl", *({"prompt": "p", "reply": "r", "harmful": one} for one in (True, False)))
+    assert [row.good for row in read(file, "harmful=false")] == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("objects", "label", "message"),
+    [
+        ([], None, "holds no texts"),
+        ([[1]], None, "one JSON object"),
+        ([{"text": "a"}], None, "no field 'good'"),
+        ([{"text": "a", "good": True}, {"text": "b"}], None, "line 2: no field 'good'"),
+        ([{"words": "a", "good": True}], None, "no field 'text'"),
+        ([{"text": " ", "good": True}], None, "not empty"),
+        ([{"text": "a", "x": kind} for kind in "abc"], "x=a", "3 values"),
+        ([{"text": "a", "x": kind} for kind in "ab"], "x", "which of 'a' and 'b' is good"),
+        ([{"text": "a", "x": kind} for kind in "ab"], "x=c", "no text has the label x=c"),
+    ],
+)
+def test_bad_data_is_told_in_a_line(tmp_path: Path, objects: list[object], label: str | None, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        read(write(tmp_path / "a.jsonl", *objects), label)
+
+
+def test_one_sided_texts_cannot_be_checked() -> None:
+    with pytest.raises(UsageError, match="all 2 are good"):
+        pick([Row("", "a", True), Row("", "b", True)], None, 0)
+    with pytest.raises(UsageError, match="no samples of its own"):
+        samples("sentence")
+
+
+def test_a_part_of_the_texts_keeps_pairs_together_and_both_kinds() -> None:
+    some = pick(samples("harmless"), 20, 3)
+    assert len(some) == 20
+    assert {row.good for row in some} == {True, False}
+    assert len({row.prompt for row in some}) < 10
+    alone = pick([Row("", str(number), number % 10 == 0) for number in range(100)], 12, 0)
+    assert sum(row.good for row in alone) == 6
+    assert pick(samples("harmless"), 20, 3) == some

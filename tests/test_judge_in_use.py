@@ -1,0 +1,111 @@
+"""What is kept of a judge is used when replies are searched for, and told before."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import rain
+from preferences.known import known
+from rain.api import Model
+from rain.cli.options import tell
+from rain.engines.scripted import ScriptedEngine
+from rain.preferences import load
+from rain.preferences.calibration import Calibration, keep
+from rain.trace import Trace
+
+MODEL = Model(ScriptedEngine())
+QUICK: dict[str, Any] = {
+    "preference": "positive",
+    "evaluator": "contrastive",
+    "style": "plain",
+    "settings": {"iterations_per_set": 6, "fresh_iterations": 3},
+    "budget": rain.Budget(8),
+}
+
+
+@pytest.fixture(autouse=True)
+def _place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rain.preferences.calibration.folder", lambda: tmp_path / "calibrations")
+
+
+def measured(**changes: Any) -> Calibration:
+    return known(load("positive"), **{"model": MODEL.engine.fingerprint, "style": "plain", **changes})
+
+
+def scores(**options: Any) -> float | None:
+    return MODEL.generate(" the movie was", **{**QUICK, **options}).score
+
+
+def test_a_calibration_that_is_kept_changes_the_scores() -> None:
+    before = scores(settings={**QUICK["settings"], "threshold": -1})
+    keep(measured(zero=100.0, slope=1.0))
+    after = scores(settings={**QUICK["settings"], "threshold": -1})
+    assert before is not None
+    assert after is not None
+    assert after < -0.99 < before
+    keep(measured(zero=100.0, slope=1.0, style="chat"))
+    assert scores(settings={**QUICK["settings"], "threshold": -1}) == after
+
+
+def test_the_papers_presets_are_never_calibrated(tmp_path: Path) -> None:
+    paper = {**QUICK, "preference": None, "evaluator": None, "preset": "positive"}
+    before = MODEL.generate(" the movie was", **paper)
+    keep(measured(evaluator="choice", zero=100.0))
+    after = MODEL.generate(" the movie was", **paper, trace=tmp_path / "t.jsonl")
+    assert (after.text, after.score) == (before.text, before.score)
+    assert after.judge is not None
+    assert (after.judge["checked"], after.judge["auc"]) == (True, 0.9)
+    written = Trace(tmp_path / "t.jsonl").header.judge
+    assert written is not None
+    assert written.items() <= after.judge.items()
+
+
+def test_the_papers_single_question_was_not_checked() -> None:
+    model = Model(ScriptedEngine(pieces=[b" the", b" movie", b"Yes", b"No", b" was"]))
+    paper: Any = {**QUICK, "preference": None, "evaluator": None, "preset": "truthful"}
+    preference = load("truthful")
+    for placement in ("quoted", "in_place"):
+        row = known(preference, model=model.engine.fingerprint, evaluator="yes_no", placement=placement, style="plain")
+        keep(row)
+    trust = model.trust(" the movie was", **paper)
+    assert trust is not None
+    assert not trust.checked
+
+
+def test_a_reply_carries_what_is_known_of_its_judge() -> None:
+    keep(measured(verdict="judges weakly"))
+    reply = MODEL.generate(" the movie was", **QUICK)
+    assert reply.judge is not None
+    assert (reply.judge["checked"], reply.judge["verdict"], reply.judge["auc_low"]) == (True, "judges weakly", 0.82)
+
+
+def test_nothing_is_said_where_nothing_is_judged() -> None:
+    assert MODEL.trust(" the movie was", mode="vanilla", style="plain", require_check=True) is None
+
+
+def test_a_required_check_stops_before_anything_is_written() -> None:
+    with pytest.raises(rain.UsageError, match="--require-check: nobody has checked"):
+        MODEL.generate(" the movie was", **QUICK, require_check=True)
+    keep(measured(verdict="cannot judge this"))
+    with pytest.raises(rain.UsageError, match="--require-check: scripted cannot judge 'positive'"):
+        MODEL.generate(" the movie was", **QUICK, require_check=True)
+    keep(measured(verdict="judges weakly"))
+    assert MODEL.generate(" the movie was", **QUICK, require_check=True).text
+
+
+def test_the_notice_is_one_line_on_standard_error(capsys: pytest.CaptureFixture[str]) -> None:
+    tell(MODEL.trust(" the movie was", **QUICK))
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("rain: nobody has checked how well scripted judges 'positive'")
+    assert err.count("\n") == 1
+    tell(MODEL.trust(" the movie was", **QUICK), quiet=True)
+    keep(measured())
+    tell(MODEL.trust(" the movie was", **QUICK))
+    assert capsys.readouterr().err == ""
+    keep(measured(verdict="cannot judge this"))
+    tell(MODEL.trust(" the movie was", **QUICK), quiet=True)
+    assert capsys.readouterr().err.startswith("rain: warning: scripted cannot judge 'positive'")

@@ -1,0 +1,182 @@
+"""What is said about a judge before anything is written with it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from preferences.fake import FakeEngine
+from preferences.known import MODEL, known
+from rain.errors import UsageError
+from rain.preferences import from_sentence, load
+from rain.preferences.calibration import keep
+from rain.preferences.preference import Preference
+from rain.preferences.trust import Trust, trust
+from rain.preferences.weighted import Part, Weighted
+
+HARMLESS = load("harmless")
+
+
+@pytest.fixture(autouse=True)
+def _place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rain.preferences.calibration.folder", lambda: tmp_path / "calibrations")
+
+
+def ask(preference: Preference = HARMLESS, evaluator: str = "contrastive", **more: Any) -> Trust:
+    return trust(FakeEngine(), preference, evaluator, more.pop("placement", "quoted"), "chat", **more)
+
+
+def test_a_judge_that_nobody_checked_is_told_with_the_command_that_checks_it() -> None:
+    found = ask()
+    assert (found.checked, found.verdict, found.auc, found.warn) == (False, None, None, False)
+    assert found.line is not None
+    assert found.line.startswith("nobody has checked")
+    assert found.line.endswith("rain check --model fake --preference harmless --evaluators contrastive")
+
+
+def test_a_check_of_another_model_evaluator_or_wording_is_no_check() -> None:
+    keep(known(model="ffffffffffffffff"))
+    keep(known(evaluator="choice"))
+    keep(known(HARMLESS.worded(HARMLESS.wordings[1])))
+    keep(known(digest="of words that were changed"))
+    assert not ask().checked
+
+
+def test_a_check_in_another_style_is_told_but_is_no_check() -> None:
+    keep(known(style="plain"))
+    found = ask()
+    assert (found.checked, found.auc) == (False, None)
+    assert found.line is not None
+    assert "in the style 'chat' ('plain': can judge)" in found.line
+    assert found.line.endswith("--evaluators contrastive --style chat")
+
+
+def test_a_judge_that_can_judge_needs_no_words() -> None:
+    keep(known())
+    found = ask()
+    assert (found.checked, found.verdict, found.line, found.warn) == (True, "can judge", None, False)
+    found.require()
+
+
+def test_a_weak_judge_is_told_with_its_figures() -> None:
+    keep(known(verdict="judges weakly", auc=0.65, auc_low=0.55, auc_high=0.74))
+    found = ask()
+    assert found.line == (
+        "fake judges 'harmless' weakly by contrastive (quoted): "
+        "area 0.65 [0.55, 0.74], 75% of same-prompt pairs right, N = 60; expect little"
+    )
+    assert not found.warn
+    found.require()
+
+
+def test_a_judge_at_chance_is_a_warning() -> None:
+    keep(known(verdict="cannot judge this", auc=0.51, auc_low=0.41, auc_high=0.6, pair_accuracy=None))
+    found = ask()
+    assert found.warn
+    assert found.line is not None
+    assert "fake cannot judge 'harmless'" in found.line
+    assert "no better than chance" in found.line
+    assert found.line.endswith("rain check --model fake --preference harmless")
+
+
+def test_a_judge_that_only_recognises_refusals_is_a_warning() -> None:
+    keep(known(verdict="only recognises refusals"))
+    found = ask()
+    assert found.warn
+    assert found.line is not None
+    assert "only recognises refusals" in found.line
+
+
+def test_a_better_judge_on_the_same_model_is_named() -> None:
+    keep(known(verdict="cannot judge this"))
+    keep(known(evaluator="choice", placement="in_place", auc_low=0.6))
+    keep(known(evaluator="yes_no", placement="in_place", auc_low=0.7))
+    keep(known(evaluator="one_word", placement="in_place", auc_low=0.9, verdict="judges weakly"))
+    line = ask().line
+    assert line is not None
+    assert line.endswith("Better here: --evaluator yes_no --placement in_place")
+    weak = ask(evaluator="one_word", placement="in_place").line
+    assert weak is not None
+    assert weak.endswith("Better here: --evaluator yes_no --placement in_place")
+
+
+def test_what_the_paper_asks_was_not_measured() -> None:
+    keep(known())
+    found = ask(as_checked=False)
+    assert not found.checked
+    assert found.line is not None
+    assert "as in the paper" in found.line
+
+
+def test_a_preference_without_samples_needs_labelled_texts() -> None:
+    line = ask(from_sentence("Answer like a patient teacher")).line
+    assert line is not None
+    assert "--data FILE.jsonl --label FIELD" in line
+    mine = HARMLESS.model_copy(update={"name": "mine"})
+    assert "--data" in str(ask(mine).line)
+    of_the_same_name = HARMLESS.model_copy(update={"description": "a file of somebody's own"})
+    assert "--data" in str(ask(of_the_same_name).line)
+
+
+def test_another_wording_is_named_in_the_command() -> None:
+    name = HARMLESS.wordings[1]
+    assert f"--preference harmless --evaluators contrastive --wordings {name}" in str(ask(HARMLESS.worded(name)).line)
+
+
+def test_a_model_with_spaces_in_its_name_can_be_pasted() -> None:
+    engine = FakeEngine(name="my models/x.gguf")
+    assert "--model 'my models/x.gguf'" in str(trust(engine, HARMLESS, "contrastive", "quoted", "chat").line)
+
+
+def test_of_several_preferences_the_worst_known_is_told() -> None:
+    helpful = load("helpful")
+    both = Weighted((Part(HARMLESS), Part(helpful)))
+    keep(known())
+    found = trust(FakeEngine(), both, "weighted", None, "chat")
+    assert (found.checked, found.verdict) == (False, None)
+    assert "judges 'helpful' by contrastive" in str(found.line)
+    keep(known(helpful, verdict="cannot judge this"))
+    found = trust(FakeEngine(), both, "weighted", None, "chat")
+    assert (found.checked, found.verdict, found.auc, found.warn) == (True, "cannot judge this", None, True)
+    keep(known(helpful))
+    assert trust(FakeEngine(), both, "weighted", None, "chat") == Trust(checked=True, verdict="can judge")
+
+
+def test_a_classifier_is_not_the_model() -> None:
+    keep(known(evaluator="classifier"))
+    found = ask(evaluator="classifier")
+    assert not found.checked
+    assert "not by the model itself" in str(found.line)
+
+
+@pytest.mark.parametrize("verdict", [None, "cannot judge this", "only recognises refusals"])
+def test_require_check_refuses_judges_that_are_not_known_to_judge(verdict: str | None) -> None:
+    if verdict:
+        keep(known(verdict=verdict))
+    with pytest.raises(UsageError, match="--require-check") as error:
+        ask().require()
+    assert "rain check" in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_replies_carry_what_is_known() -> None:
+    assert ask().as_dict() == {
+        "checked": False,
+        "verdict": None,
+        "auc": None,
+        "auc_low": None,
+        "auc_high": None,
+        "pair_accuracy": None,
+    }
+    keep(known())
+    assert ask().as_dict() == {
+        "checked": True,
+        "verdict": "can judge",
+        "auc": 0.9,
+        "auc_low": 0.82,
+        "auc_high": 0.95,
+        "pair_accuracy": 0.75,
+    }
+    assert FakeEngine().fingerprint == MODEL
