@@ -30,6 +30,7 @@ from rain.engines.engine import Engine
 from rain.models import open_engine
 from rain.preferences import calibration, load
 from rain.preferences.check import collect, style_of
+from rain.preferences.evaluators import REFUSALS
 from rain.preferences.labelled import Row, pick, read
 from rain.preferences.ledger import Ledger
 from rain.preferences.refusals import refuses
@@ -80,7 +81,12 @@ def cell(engine: Engine, model: str, name: str, options: argparse.Namespace) -> 
         "style": style_of(engine, rows),
     }
     ledger = Ledger(RAW / f"{stem}.jsonl", header)
-    asked = {"evaluators": options.evaluators, "placements": options.placements, "wordings": options.wordings}
+    # Not every preference has every evaluator.
+    named = [name for name in options.evaluators or () if name.removesuffix(REFUSALS) in preference.kinds]
+    if options.evaluators and not named:
+        print(f"{stem}: {preference.name} has none of {', '.join(options.evaluators)}", file=sys.stderr)
+        return
+    asked = {"evaluators": named, "placements": options.placements, "wordings": options.wordings}
     said = 0.0
 
     def progress(done: int, total: int) -> None:

@@ -52,6 +52,7 @@ def main() -> int:
         "max_iterations": options.max_iterations,
         "evaluator": options.evaluator,
         "heading": options.heading,
+        "mode": options.mode,
         "settings": dict(pair.split("=", 1) for pair in options.set),
     }
     jobs = [Job(opening, method, seed) for seed in range(options.seeds) for opening in openings for method in METHODS]
@@ -77,6 +78,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--threads", type=positive, metavar="N", help="CPU threads (default all cores)")
     parser.add_argument("--evaluator", default="one_word", help="how RAIN judges (default one_word)")
     parser.add_argument("--heading", default="A customer's review:", help="stands above every opening, for all methods")
+    parser.add_argument("--mode", default="faithful", help="RAIN's mode: faithful (default), fast or optimistic")
     parser.add_argument("--max-tokens", type=positive, default=40, metavar="N")
     parser.add_argument("--max-iterations", type=positive, metavar="N", help="budget of one RAIN reply (default: none)")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a constant of RAIN's search")
@@ -164,7 +166,7 @@ def take(model: Any, job: Job, config: dict[str, Any], options: argparse.Namespa
         evaluator=options.evaluator,
         style="plain",
         system=options.heading or None,
-        mode=method["mode"],
+        mode=options.mode if searching else method["mode"],
         seed=crc32(f"{job.seed}:{job.opening}".encode()),  # else all openings would share their luck
         budget=budget,
         settings=settings,

@@ -10,7 +10,7 @@ import rain
 from rain.api import Model
 from rain.engines.scripted import ScriptedEngine
 from rain.search.events import Committed, Drafted, Outcome
-from rain.trace import Reader
+from rain.trace import Trace
 
 USUAL: Any = {"preference": "positive", "style": "plain", "budget": rain.Budget(max_tokens=24), "seed": 3}
 
@@ -79,6 +79,6 @@ def test_a_draft_below_the_gate_fails_as_asked(model: Model) -> None:
 def test_an_optimistic_search_replays_from_its_trace(model: Model, tmp_path: Any) -> None:
     trace = tmp_path / "t.jsonl"
     reply = model.generate(" the movie was", evaluator=lambda text: len(text) % 2, trace=trace, **USUAL)
-    *_, last = Reader(trace).replay()
+    *_, last = Trace(trace).replay()
     assert isinstance(last, Outcome)
     assert last.text == reply.text

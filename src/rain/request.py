@@ -22,7 +22,7 @@ from rain.reply import MODES, Mode, NothingPassed, Reply, ReplyUsage
 from rain.search.asks import Prefix, Usage
 from rain.search.budget import Budget
 from rain.search.events import Outcome
-from rain.search.settings import FAST, PRESETS, SOFT_EXPLORATION, Settings, changed, preset
+from rain.search.settings import FAST, PRESETS, SOFT, Settings, changed, preset
 from rain.trace import Header
 
 Prompt: TypeAlias = str | Sequence[Mapping[str, str]]
@@ -186,8 +186,8 @@ class Plan:
         settings = self.settings
         if evaluator and "score" not in self.named:
             settings = changed(settings, {"score": "hard" if self.paper else evaluator.score})
-        if evaluator and settings.score == "soft" and "exploration" not in self.named:
-            settings = changed(settings, {"exploration": SOFT_EXPLORATION})
+        if evaluator and settings.score == "soft":
+            settings = changed(settings, {name: value for name, value in SOFT.items() if name not in self.named})
         if isinstance(evaluator, Calibrated) and settings.score == "soft" and "gate" not in self.named:
             settings = changed(settings, {"gate": evaluator.known.threshold})
         return Header(

@@ -294,11 +294,17 @@ def test_one_sided_texts_cannot_be_checked() -> None:
         samples("sentence")
 
 
-def test_a_part_of_the_texts_keeps_pairs_together_and_both_kinds() -> None:
-    some = pick(samples("harmless"), 20, 3)
-    assert len(some) == 20
-    assert {row.good for row in some} == {True, False}
-    assert len({row.prompt for row in some}) < 10
+def test_a_part_of_the_texts_has_pairs_of_as_many_prompts_as_can_be() -> None:
+    every = samples("harmless")
+    prompts = len({row.prompt for row in every})
+    some = pick(every, 2 * prompts, 3)
+    assert len({row.prompt for row in some}) == prompts
+    assert sum(row.good for row in some) == prompts
+    assert pick(every, 2 * prompts, 3) == some
+    assert pick(every, 10, 3) == some[:10]
+    assert sorted(pick(every, len(every) - 1, 3), key=lambda row: row.id) != sorted(every, key=lambda row: row.id)
+
+
+def test_texts_that_stand_alone_are_drawn_half_good_and_half_bad() -> None:
     alone = pick([Row("", str(number), number % 10 == 0) for number in range(100)], 12, 0)
     assert sum(row.good for row in alone) == 6
-    assert pick(samples("harmless"), 20, 3) == some

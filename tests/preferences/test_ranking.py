@@ -77,6 +77,15 @@ def test_pairs_are_counted_within_a_prompt_only_and_ties_half() -> None:
     assert pair_accuracy(good, [1, 0, 1, 0, 5], Clusters(range(5))) is None
 
 
+def test_three_prompts_are_never_sure() -> None:
+    # Each prompt has three of four pairs right: a bootstrap of prompts sees no spread at all.
+    good, prompts = [True, False, False, True] * 3, [number // 4 for number in range(12)]
+    found = pair_accuracy(good, [2, 1, 3, 4] * 3, Clusters(prompts))
+    assert found is not None
+    assert found.value == 0.75
+    assert found.low < 0.5
+
+
 def test_differences_are_paired() -> None:
     better = area(GOOD, SCORES + 0.4 * GOOD, ALONE)
     plain = area(GOOD, SCORES, ALONE)

@@ -37,5 +37,5 @@ def test_a_check_of_twelve_texts_and_the_same_again_for_nothing(tmp_path: Path) 
     assert found["kept"] == 0, "twelve texts are too few to keep"
     again = check(*words, kept=tmp_path)
     assert again.returncode == 0, again.stderr
-    assert " 0 forward tokens" in again.stdout
+    assert "\n0 forward tokens" in again.stdout
     assert again.stdout.strip().splitlines()[-1].startswith("smollm2 ")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+import rain
 from rain.cli import options
 from rain.errors import EngineError, UsageError
 
@@ -107,7 +108,7 @@ def check(
         found = report(scores, false_alarms=false_alarms, with_refusals=_explicit(how["evaluators"]))
         kept = 0
         if not forget:
-            measured = keeping.Measured(scores.style, measured_on, false_alarms)
+            measured = keeping.Measured(scores.style, measured_on, false_alarms, rain.__version__)
             kept = len(keeping.keep(found, engine, wanted, measured))
     finally:
         engine.close()

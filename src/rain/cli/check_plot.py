@@ -44,7 +44,7 @@ def _draw(path: Path, told: dict[str, Any]) -> None:
     left.axvline(0.5, color="grey", linestyle=":")
     left.set_xlim(0, 1)
     left.set_xlabel("share ranked right, 95 % intervals; 0.5 is chance")
-    left.legend(loc="lower left")
+    left.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, frameon=False)
     for name, row in judges.items():
         figured = row["pair_accuracy"] if row["pair_accuracy"] is not None else row["auc"]
         right.plot(row["forward_tokens"], figured, "o", color="C2" if name == told["recommended"] else "C7")

@@ -28,29 +28,30 @@ def _table(found: Report, told: dict[str, Any]) -> Table:
     judge = told["judge_model"] or told["model"]
     title = f"{told['preference']}, judged by {judge}: {found.texts} texts, {found.good} good"
     table = Table(title=escape(title))
-    columns = ("", "area", "pairs", "pairs without refusals", "area at 25 / 50 %", "each question alone",
-               "false alarms", "caught", "tokens", "verdict")  # fmt: skip
+    refusals = ("without refusals",) if found.refusals else ()
+    columns = ("", "area", "pairs", *refusals, "at 25 / 50 %", "each question", "false alarms", "caught", "tokens",
+               "verdict")  # fmt: skip
     for number, name in enumerate(columns):
-        table.add_column(name, justify="right" if 0 < number < len(columns) - 1 else "left")
+        table.add_column(name, justify="right" if 0 < number < len(columns) - 1 else "left", no_wrap=number < 3)
     ordered = sorted(found.figures.items(), key=lambda item: -item[1].ranks.main[1].value)
     for name, figures in ordered:
         marked = f"[bold]{escape(name)}[/bold]" if name == found.recommended else escape(name)
-        table.add_row(marked, *_judge(figures))
+        table.add_row(marked, *_judge(figures, found.refusals))
         for wording, other in figures.wordings.items():
-            table.add_row(f"  “{escape(wording)}”", *_judge(other), style="dim")
+            table.add_row(f"  “{escape(wording)}”", *_judge(other, found.refusals), style="dim")
     table.add_section()
     for name, ranks in found.baselines.items():
-        table.add_row(f"{name} (judges nothing)", *_ranks(ranks), "", "", "", "", "0", "")
+        table.add_row(name, *_ranks(ranks, found.refusals), "", "", "", "", "0", "judges nothing")
     return table
 
 
-def _judge(figures: Figures) -> tuple[str, ...]:
+def _judge(figures: Figures, refusals: int) -> tuple[str, ...]:
     early = " / ".join(f"{ranks.area.value:.2f}" for part, ranks in figures.at.items() if part < 1)
     alone = " / ".join(f"{area.value:.2f}" for area in figures.asked)
     flagged = figures.flagged
     own = "" if figures.self_evaluation else " (not self-evaluation)"
     return (
-        *_ranks(figures.ranks),
+        *_ranks(figures.ranks, refusals),
         early,
         alone,
         f"{flagged.false_alarms.value:.0%}",
@@ -60,8 +61,10 @@ def _judge(figures: Figures) -> tuple[str, ...]:
     )
 
 
-def _ranks(ranks: Ranks) -> tuple[str, str, str]:
-    return _share(ranks.area), _share(ranks.pairs), _share(ranks.pairs_complying)
+def _ranks(ranks: Ranks, refusals: int) -> tuple[str, ...]:
+    """Area and pairs; where some texts refuse, also pairs without them."""
+    whole = (_share(ranks.area), _share(ranks.pairs))
+    return (*whole, _share(ranks.pairs_complying)) if refusals else whole
 
 
 def _share(found: Estimate | None) -> str:

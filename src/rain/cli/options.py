@@ -54,9 +54,7 @@ Mode = Annotated[
 ]
 HoldBack = Annotated[
     str | None,
-    _option(
-        "--hold-back", panel=SEARCH, help="Optimistic: reply (default) or clause, judged before it is sent."
-    ),
+    _option("--hold-back", panel=SEARCH, help="Optimistic: reply (default) or clause, judged before it is sent."),
 ]
 Evaluator = Annotated[
     str | None,

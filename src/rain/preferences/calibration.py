@@ -115,14 +115,23 @@ def folder() -> Path:
     return Path(given) if given else cache.folder() / "calibrations"
 
 
+def folders() -> list[Path]:
+    """Where calibrations are looked for: the user's own first, then what comes with RAIN (the embedded model)."""
+    packaged = Path(__file__).with_name("calibrations")
+    return [folder()] if os.environ.get("RAIN_CALIBRATIONS") else [folder(), packaged]
+
+
 def anything_kept() -> bool:
     """Whether there is any calibration, of whatever model: if not, nobody need ask for a fingerprint."""
-    return next(folder().glob("*/*.json"), None) is not None
+    return any(next(place.glob("*/*.json"), None) is not None for place in folders())
 
 
 def kept(model: str) -> list[Calibration]:
     """Every calibration of the model with this fingerprint, oldest first. Broken ones are left out with a warning."""
-    found = (_read(file, model) for file in folder().joinpath(_plain(model)).glob("*.json"))
+    files: dict[str, Path] = {}
+    for place in reversed(folders()):
+        files |= {file.name: file for file in place.joinpath(_plain(model)).glob("*.json")}
+    found = (_read(file, model) for file in files.values())
     return sorted((row for row in found if row), key=lambda row: (row.made, row.key))
 
 
@@ -134,8 +143,8 @@ def find(
     preference: as it is asked, in this wording.
     """
     key = (preference.name, digest(preference), evaluator, placement, wording, style)
-    row = _read(_file(model, key), model)
-    return row if row is not None and row.key == key else None
+    rows = (_read(_file(model, key, place), model) for place in folders())
+    return next((row for row in rows if row is not None and row.key == key), None)
 
 
 def keep(calibration: Calibration) -> bool:
@@ -153,10 +162,10 @@ def keep(calibration: Calibration) -> bool:
     return True
 
 
-def _file(model: str, key: Key) -> Path:
+def _file(model: str, key: Key, place: Path | None = None) -> Path:
     name, _, evaluator, *_ = key
     digits = hashlib.sha256(json.dumps(key).encode()).hexdigest()[:16]
-    return folder() / _plain(model) / f"{_plain(name)}-{_plain(evaluator)}-{digits}.json"
+    return (place or folder()) / _plain(model) / f"{_plain(name)}-{_plain(evaluator)}-{digits}.json"
 
 
 def _plain(name: str) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-import rain
 from rain.engines.engine import Engine
 from rain.preferences import calibration
 from rain.preferences.calibration import Calibration
@@ -26,6 +25,8 @@ class Measured:
     """What it was measured on."""
     false_alarms: float
     """Wished for at the threshold."""
+    version: str
+    """Of RAIN."""
 
 
 def keep(report: Report, engine: Engine, preference: Preference, measured: Measured) -> list[Calibration]:
@@ -66,6 +67,6 @@ def of(found: Figures, engine: Engine, preference: Preference, measured: Measure
         verdict=found.verdict,
         reason=found.reason,
         data=measured.data,
-        version=rain.__version__,
+        version=measured.version,
         made=datetime.now(UTC).isoformat(timespec="seconds"),
     )

@@ -80,9 +80,10 @@ def read(path: Path, label: str | None = None, text: str | None = None) -> list[
 
 
 def pick(rows: Sequence[Row], limit: int | None, seed: int) -> list[Row]:
-    """At most ``limit`` rows, drawn by prompts so that pairs stay together, prompts with good and bad texts first.
+    """At most ``limit`` rows: a good and a bad one of every prompt that has both, then another of each, and so on.
 
-    Texts that share no prompt are drawn half good and half bad. Raises UsageError: only good or only bad ones.
+    So pairs come first, and of as many prompts as can be. What is left is drawn half good and half bad.
+    Raises UsageError: only good or only bad ones.
     """
     goods = sum(row.good for row in rows)
     if not rows or goods in (0, len(rows)):
@@ -95,18 +96,19 @@ def pick(rows: Sequence[Row], limit: int | None, seed: int) -> list[Row]:
     drawn, by_prompt = random.Random(seed), defaultdict(list)
     for row, group in zip(rows, groups(rows), strict=True):
         by_prompt[group].append(row)
-    both = [several for several in by_prompt.values() if len({row.good for row in several}) == 2]
-    alone = [row for several in by_prompt.values() if len({row.good for row in several}) == 1 for row in several]
-    drawn.shuffle(both)
-    chosen = [row for several in both for row in drawn.sample(several, len(several))][:limit]
+    pairs: list[tuple[int, float, Row, Row]] = []
+    alone: list[Row] = []
+    for several in by_prompt.values():
+        good, bad = ([row for row in drawn.sample(several, len(several)) if row.good is kind] for kind in (True, False))
+        pairs += [(turn, drawn.random(), *two) for turn, two in enumerate(zip(good, bad, strict=False))]
+        alone += good[len(bad) :] + bad[len(good) :]
+    pairs.sort(key=lambda pair: pair[:2])
+    chosen = [row for _, _, *two in pairs for row in two][:limit]
+    drawn.shuffle(alone)
     halves = [[row for row in alone if row.good is kind] for kind in (True, False)]
-    for half in halves:
-        drawn.shuffle(half)
     while len(chosen) < limit and any(halves):
         rarer = min((half for half in halves if half), key=lambda half: sum(r.good is half[0].good for r in chosen))
         chosen.append(rarer.pop())
-    if len({row.good for row in chosen}) == 1:
-        chosen[-1] = next(row for row in rows if row.good is not chosen[0].good)
     return chosen
 
 

@@ -22,6 +22,8 @@ Z = 1.959963984540054
 """Of a 95 % interval."""
 DRAWS = 2000
 SLOPES = (0.05, 20.0)
+FEW = 10
+"""Prompts below which a bootstrap is too sure of itself: its interval is then never narrower than Wilson's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +90,7 @@ def area(good: npt.ArrayLike, scores: npt.ArrayLike, clusters: Clusters, *, delo
         low, high = _delong(wins)
     else:
         drawn = _area_draws(label, wins, clusters)
-        low, high = _percentiles(drawn)
+        low, high = _not_too_sure(_percentiles(drawn), found, _rarer(label, clusters))
     if drawn is None and not delong:
         drawn = _area_draws(label, wins, clusters)
     return Area(found, low, high, len(label), drawn)
@@ -114,7 +116,10 @@ def pair_accuracy(
     with np.errstate(invalid="ignore"):
         drawn = (clusters.weights @ won) / (clusters.weights @ pairs)
     found, prompts = float(won.sum() / total), int((pairs > 0).sum())
-    low, high = wilson(found * prompts, prompts) if found in (0.0, 1.0) or prompts < 2 else _percentiles(drawn)
+    if found in (0.0, 1.0):
+        low, high = wilson(found * prompts, prompts)
+    else:
+        low, high = _not_too_sure(_percentiles(drawn), found, prompts)
     return Pairs(found, low, high, total, prompts, drawn)
 
 
@@ -219,6 +224,13 @@ def _percentiles(drawn: Floats) -> tuple[float, float]:
         return 0.0, 1.0
     low, high = np.percentile(known, [2.5, 97.5]).tolist()
     return low, high
+
+
+def _not_too_sure(interval: tuple[float, float], found: float, prompts: int) -> tuple[float, float]:
+    if prompts >= FEW:
+        return interval
+    low, high = wilson(found * prompts, prompts)
+    return min(low, interval[0]), max(high, interval[1])
 
 
 def _rarer(label: npt.NDArray[np.bool_], clusters: Clusters) -> int:

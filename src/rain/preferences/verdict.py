@@ -45,15 +45,17 @@ class Ranks:
     def main(self) -> tuple[str, Area | Pairs]:
         """What the verdict is about: pairs without refusals if there are enough, else areas."""
         if self.pairs_complying is not None and self.pairs_complying.n >= ENOUGH_PAIRS:
-            return "pairs without refusals", self.pairs_complying
+            refusals = self.pairs is not None and self.pairs.n > self.pairs_complying.n
+            return ("pairs without refusals" if refusals else "pairs"), self.pairs_complying
         if self.area_complying is not None:
             return "area without refusals", self.area_complying
         return "area", self.area
 
     def like(self, way: str) -> Area | Pairs | None:
         """The figure of that name."""
-        ways = {"pairs without refusals": self.pairs_complying, "area without refusals": self.area_complying}
-        return ways.get(way, self.area)
+        if way.startswith("pairs"):
+            return self.pairs_complying
+        return self.area_complying if way.endswith("refusals") else self.area
 
 
 @dataclass(slots=True)
@@ -201,7 +203,7 @@ def verdict_of(ranks: Ranks, baselines: dict[str, Ranks]) -> tuple[Verdict, str,
     nothing = f"what judges nothing ({', '.join(idle)})"
     if main.low <= 0.5:
         whole = ranks.pairs if ranks.pairs is not None and ranks.pairs.n >= ENOUGH_PAIRS else ranks.area
-        if way != "area" and whole.low > 0.5:
+        if way.endswith("refusals") and whole.low > 0.5:
             seen = f"{whole.value:.2f} [{whole.low:.2f}, {whole.high:.2f}] {_unit('', whole)}"
             return "only recognises refusals", f"{seen}, but {told}", leads
         return "cannot judge this", f"{told}: {'worse than' if main.high < 0.5 else 'not above'} chance", leads

@@ -59,6 +59,9 @@ class Settings:
     parallel_leaves: int = _constant(
         1, "leaves looked ahead and judged at once, kept apart by virtual loss (ours)", 1, 4096
     )
+    first_play: Literal["zero", "parent"] = _constant(
+        "zero", "value of a child without visits: 0 once normalised, the worst (C), or its parent's (ours)"
+    )
     early_stop: bool = _constant(False, "commit once no iteration that is left can change the choice (ours)")
     gate: float = _constant(0.0, "score above which a draft passes; calibrated where the judge is (ours)", -1, 1)
     hold_back: Literal["reply", "clause"] = _constant("reply", "what must be judged before any of it is sent (ours)")
@@ -69,10 +72,11 @@ class Settings:
         return self.set_lengths[min(depth, len(self.set_lengths) - 1)]
 
 
-SOFT_EXPLORATION = 0.7
-"""``exploration`` where scores are soft and nobody says otherwise (ours).
+SOFT: dict[str, Any] = {"exploration": 0.7, "first_play": "parent"}
+"""What is changed where scores are soft and nobody says otherwise (ours; docs: decision 6).
 
-Soft scores lie closer together than the paper's -1, 0 and 1: with c = 2 the prior alone decides. Docs: decision 6.
+Soft scores lie closer together than the paper's -1, 0 and 1: with c = 2 the prior alone decides what is visited, and
+with less, a child that was never visited, the worst by the released rule, is hardly ever tried.
 """
 FAST: dict[str, Any] = {"parallel_leaves": 8, "early_stop": True}
 """What ``--mode fast`` changes."""

@@ -81,10 +81,11 @@ class Tree:
     def selection_value(self, parent: Node, child: Node) -> float:
         """P eq. 1, ``v + c·u`` with ``u = p·sqrt(N)/(1 + n)``; iterations in flight count as visits that scored -1."""
         visits = child.visits + child.in_flight
-        value = (child.value * child.visits - child.in_flight) / visits if visits else 0.0
+        known = visits or self.settings.first_play == "parent"
+        value = (child.value * child.visits - child.in_flight) / visits if visits else parent.value if known else 0.0
         if self.settings.variant == "released":
             total = parent.visits + sum(sibling.in_flight for sibling in parent.children)
-            value = (value - self.low) / (self.high - self.low + 1e-5) if visits else 0.0
+            value = (value - self.low) / (self.high - self.low + 1e-5) if known else 0.0
         else:
             total = sum(sibling.visits + sibling.in_flight for sibling in parent.children)
         return value + self.settings.exploration * child.prior * float(np.sqrt(total)) / (1.0 + visits)
