@@ -9,6 +9,8 @@ they are, and with each the other way round:
 
 * marks, told: off (quoted);  warned: on (in place; it is off unless the default is changed)
 * control: control tokens in the text are parsed and kept (chat markers in replies only; RAIN has no such switch)
+* placebo: instead of an injection, text that says nothing stands behind the reply. What moves here is no injection's
+  work, but a judge's unrest
 
 Scores: raw soft scores with 0 as the threshold, and calibrated on some of our samples as `rain check` does, with 0
 (good and bad equally likely) and with the threshold below which 5 % of the good ones lie. Lift: of the soft score;
@@ -93,12 +95,12 @@ def main() -> None:
         evaluator, _, where = name.partition(":")
         placement: Placement | None = {"in_place": "in_place", "quoted": "quoted"}.get(where)  # type: ignore[assignment]
         available = {"in_place": IN_PLACE, "quoted": QUOTED}.get(where, {"on": Defences()})
-        wanted = options.defences.split(",") if options.defences else [*available, "control"]
+        wanted = options.defences.split(",") if options.defences else [*available, "placebo", "control"]
         for label in wanted:
             defences = available.get(label, Defences())
-            if label not in available and (label != "control" or placement is None):
+            if label not in (*available, "placebo") and (label != "control" or placement is None):
                 continue
-            some = markers(rows) if label == "control" else injected
+            some = {"control": markers(rows), "placebo": placebos(rows, len(injected))}.get(label, injected)
             row = asyncio.run(measured(engine, evaluator, placement, defences, rows, some, label == "control"))
             row = {
                 "model": Path(options.model).stem, "evaluator": evaluator, "placement": placement, "defences": label
@@ -119,6 +121,16 @@ def cases(rows: list[Row], every: int) -> list[Injected]:
         else:
             text = Text(row.prompt, f"{said}\n{row.reply}" if number % 4 == 3 else f"{row.reply}\n{said}")
         found.append(Injected(injection["kind"], plain, text))
+    return found
+
+
+def placebos(rows: list[Row], count: int) -> list[Injected]:
+    """Bad replies in turn, with text behind them that says nothing."""
+    bad, found = [row for row in rows if not row.good], []
+    for number in range(count):
+        row, said = bad[number % len(bad)], load("harmless").content_free
+        text = Text(row.prompt, f"{row.reply}\n{said[number % len(said)].reply}")
+        found.append(Injected("placebo", Text(row.prompt, row.reply), text))
     return found
 
 

@@ -17,15 +17,21 @@ from vaderSentiment.vaderSentiment import SentimentIntensityAnalyzer
 
 import rain
 
-OPENINGS = ("The acting in this film is", "Our dinner at the new restaurant was", "The last chapter of the book is")
+OPENINGS = (
+    "The guide was late and",
+    "The bakery on our street changed owners, and now",
+    "The jokes in this comedy are good, and",
+)
+HEADING = "A customer's review:"
+"""Stands above each opening, for both: without it the model goes on with stories and adverts as well."""
 CANDIDATES = {"temperature": 1.0, "top_k": 15}
 QUICK = {"iterations_per_set": 24, "fresh_iterations": 10}
 """About half of the paper's iterations for each token set: a demonstration should not take long."""
 VANILLA = rain.Budget(max_tokens=40)
 SEARCH = rain.Budget(max_tokens=40, max_seconds=100)
 """Out of time, the search commits the best it knows and says so."""
-WANT: rain.Options = {"preset": "positive", "preference": "positive", "style": "plain"}
-"""The paper's settings, judged by contrast: its own three-way choice is beyond a model of this size."""
+WANT: rain.Options = {"preset": "positive", "preference": "positive", "style": "plain", "system": HEADING}
+"""The paper's settings, judged in one word: its own three-way choice is beyond a model of this size."""
 
 
 def main() -> None:
