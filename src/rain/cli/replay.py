@@ -7,17 +7,23 @@ import json as json_module
 import sys
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from rain.cli import options
 from rain.errors import UsageError
 
+if TYPE_CHECKING:
+    from rain.trace import Trace
+
 
 def replay(
     path: Annotated[Path, typer.Argument(metavar="TRACE", help="A file that 'rain generate … --trace FILE' made.")],
     pause: Annotated[float, typer.Option("--pause", help="Seconds between two events on a terminal.")] = 0.03,
+    html: Annotated[
+        Path | None, typer.Option("--html", help="Draw the search into this file, a page that needs nothing else.")
+    ] = None,
     json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> int:
@@ -26,6 +32,8 @@ def replay(
     Example:
 
         rain generate "The film opens with" -p positive --style plain --trace search.jsonl && rain replay search.jsonl
+
+        rain replay search.jsonl --html search.html
     """
     from rich.console import Console
 
@@ -36,6 +44,8 @@ def replay(
     if not 0 <= pause <= 60:
         raise UsageError(f"--pause: {pause} is not between 0 and 60 seconds")
     trace = Trace(path)
+    if html:
+        return _draw(trace, html)
     console = Console()
     committed, outcome = "", None
     view = View(console) if console.is_terminal and not (json or quiet) else None
@@ -63,4 +73,16 @@ def replay(
         print("rain: the search was interrupted here; this is what was committed", file=sys.stderr)
     elif not quiet and sys.stderr.isatty():
         print(f"{outcome.iterations} iterations, {outcome.rewinds} rewinds, the same as recorded", file=sys.stderr)
+    return 0
+
+
+def _draw(trace: Trace, html: Path) -> int:
+    from rain.viewer import page
+
+    text = page(trace.header, trace.replay())
+    try:
+        html.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"--html {html}: cannot be written: {error.strerror or error}") from None
+    print(html)
     return 0
