@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("llama_cpp")
+pytest.importorskip("rain.engines.llamacpp")
 
 pytestmark = pytest.mark.real
 RAIN = [sys.executable, "-c", "from rain.cli import main; main()"]

@@ -12,8 +12,23 @@ from rain.search.events import Event, Outcome
 from rain.trace import Header
 
 SHOWN = frozenset(
-    ("iteration", "text", "rewind", "score", "passed", "texts", "priors", "visits", "value", "iterations", "stop")
-    + ("finish", "stopped_by", "rewinds", "added")
+    (
+        "iteration",
+        "text",
+        "rewind",
+        "score",
+        "passed",
+        "texts",
+        "priors",
+        "visits",
+        "value",
+        "iterations",
+        "stop",
+        "finish",
+        "stopped_by",
+        "rewinds",
+        "added",
+    )
 )
 """What the page is told of an event."""
 
