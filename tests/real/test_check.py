@@ -1,5 +1,6 @@
 """A short check of the embedded model, from the command line to what is kept."""
 
+import importlib.util
 import json
 import os
 import subprocess
@@ -8,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("rain.engines.llamacpp")
+# Importing it here would load it before its threads are told to sleep.
+if importlib.util.find_spec("llama_cpp") is None:
+    pytest.skip("llama-cpp-python is not installed", allow_module_level=True)
 
 pytestmark = pytest.mark.real
 RAIN = [sys.executable, "-c", "from rain.cli import main; main()"]

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Iterator
 
 import pytest
 
-pytest.importorskip("llama_cpp")
+# Importing it here would load it before its threads are told to sleep.
+if importlib.util.find_spec("llama_cpp") is None:
+    pytest.skip("llama-cpp-python is not installed", allow_module_level=True)
 
 import rain
 from rain.api import Model

@@ -1,11 +1,14 @@
 """Judging with the embedded model: what it can tell apart, and what a judgement costs."""
 
 import asyncio
+import importlib.util
 from collections.abc import Iterator
 
 import pytest
 
-pytest.importorskip("llama_cpp")
+# Importing it here would load it before its threads are told to sleep.
+if importlib.util.find_spec("llama_cpp") is None:
+    pytest.skip("llama-cpp-python is not installed", allow_module_level=True)
 
 from rain.chat import Conversation, Message, prompt_tokens
 from rain.engines.engine import Engine
