@@ -93,7 +93,7 @@ def main() -> None:
     began = time.monotonic()
     for name in options.judges.split(","):
         evaluator, _, where = name.partition(":")
-        placement: Placement | None = {"in_place": "in_place", "quoted": "quoted"}.get(where)  # type: ignore[assignment]
+        placement: Placement | None = {"in_place": "in_place", "quoted": "quoted"}.get(where)
         available = {"in_place": IN_PLACE, "quoted": QUOTED}.get(where, {"on": Defences()})
         wanted = options.defences.split(",") if options.defences else [*available, "placebo", "control"]
         for label in wanted:

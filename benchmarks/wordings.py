@@ -106,7 +106,7 @@ async def judged(
     found: dict[Judge, list[float]] = {each: [] for each in judges}
     forward = 0
     for row in rows:
-        conversation = Conversation((Message("user", row.prompt),), style)  # type: ignore[arg-type]
+        conversation = Conversation((Message("user", row.prompt),), style)
         prompt = Prefix(prompt_tokens(engine, conversation))
         # What continues a text is, in a conversation, a text as a whole.
         continued = row.reply.startswith(" ") and style != "plain"
@@ -121,7 +121,7 @@ async def judged(
                     conversation,
                     prompt,
                     kind=kind,
-                    placement=placement,  # type: ignore[arg-type]
+                    placement=placement,
                     zeroed=False,
                 )
             except UsageError as error:

@@ -113,7 +113,7 @@ def test_another_model_judges_and_its_cost_is_shown(tmp_path: Path) -> None:
     assert reply.usage.forward_tokens == writer.totals.forward_tokens
     assert ask(Model(lettered(), judge=lettered(5)), **BY_CHOICE).score != ask(Model(lettered()), **BY_CHOICE).score
     *_, outcome = Trace(tmp_path / "t.jsonl").replay()
-    assert outcome.text == reply.text  # type: ignore[union-attr]
+    assert outcome.text == reply.text
 
 
 def test_the_same_weights_as_judge_write_the_same_text() -> None:
@@ -166,7 +166,7 @@ def test_disagreement_of_wordings_is_reported(model: Model, tmp_path: Path) -> N
     assert reply.judge is not None
     assert 0 <= reply.judge["disagreement"] <= 1
     *_, outcome = Trace(tmp_path / "t.jsonl").replay()
-    assert outcome.score.disagreement == reply.judge["disagreement"]  # type: ignore[union-attr]
+    assert outcome.score.disagreement == reply.judge["disagreement"]
 
 
 def test_a_sentence_is_a_preference(model: Model) -> None:
@@ -176,7 +176,7 @@ def test_a_sentence_is_a_preference(model: Model) -> None:
 def test_a_trace_replays_without_a_model(model: Model, tmp_path: Path) -> None:
     reply = ask(model, trace=tmp_path / "t.jsonl")
     *_, outcome = Trace(tmp_path / "t.jsonl").replay()
-    assert outcome.text == reply.text  # type: ignore[union-attr]
+    assert outcome.text == reply.text
 
 
 def test_when_nothing_passes(model: Model) -> None:
@@ -229,7 +229,7 @@ def test_a_budget_is_above_zero(limits: dict[str, Any]) -> None:
     with pytest.raises(rain.SettingsError, match="must be above zero"):
         rain.Budget(**limits)
     with pytest.raises(rain.SettingsError, match="not a whole number"):
-        rain.Budget(max_tokens=1.5)  # type: ignore[arg-type]
+        rain.Budget(max_tokens=1.5)
 
 
 @pytest.mark.parametrize("prompt", ["", "  ", []])

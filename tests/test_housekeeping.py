@@ -99,7 +99,7 @@ def commands_of_rain() -> frozenset[str]:
 
     from rain.cli.app import app
 
-    return frozenset(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
+    return frozenset(typer.main.get_command(app).commands)
 
 
 @cache
@@ -108,7 +108,7 @@ def options_of(command: str) -> frozenset[str]:
 
     from rain.cli.app import app
 
-    found = typer.main.get_command(app).commands[command]  # type: ignore[attr-defined]
+    found = typer.main.get_command(app).commands[command]
     return frozenset(name for parameter in found.params for name in parameter.opts) | {"--help", "--version"}
 
 

@@ -94,4 +94,4 @@ def test_a_file_that_lacks_its_last_byte_is_refused(tmp_path: Path) -> None:
 def test_settings_must_be_positive(option: str) -> None:
     installed()
     with pytest.raises(UsageError, match=option):
-        models.open_engine("smollm2", **{option: 0})  # type: ignore[arg-type]
+        models.open_engine("smollm2", **{option: 0})

@@ -65,4 +65,4 @@ def test_its_script_shows_the_text_at_every_step(trace: Trace, tmp_path: Path) -
         ["node", str(tmp_path / "page.js"), str(tmp_path / "data.json")], capture_output=True, text=True, check=True
     )
     *_, outcome = trace.replay()
-    assert done.stdout.removesuffix("\n") == outcome.text  # type: ignore[union-attr]
+    assert done.stdout.removesuffix("\n") == outcome.text

@@ -89,7 +89,7 @@ class FakeEngine:
 
     def judge(self, evaluator: object, reply: Prefix, complete: bool = True) -> Score:
         """Run one judgement; its batch is kept in :attr:`batches`."""
-        steps = evaluator.judge(reply, complete)  # type: ignore[attr-defined]
+        steps = evaluator.judge(reply, complete)
         try:
             questions = next(steps)
             while True:

@@ -236,7 +236,7 @@ def test_content_free_text_is_not_asked_where_the_zero_is_known() -> None:
 
 def test_nobody_asks_for_the_fingerprint_where_nothing_is_kept() -> None:
     class Slow(FakeEngine):
-        @property  # type: ignore[override]
+        @property
         def fingerprint(self) -> str:
             raise AssertionError("a large file would be read for nothing")
 

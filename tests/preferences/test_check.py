@@ -81,7 +81,7 @@ def rows(refusals: bool = False, prompts: int = 40) -> list[Row]:
 
 def checked(engine: Counting, texts: list[Row], **options: object) -> Report:
     options = {"evaluators": ["yes_no"], "placements": ["in_place"], **options}
-    return report(asyncio.run(collect(engine, PREFERENCE, texts, **options)))  # type: ignore[arg-type]
+    return report(asyncio.run(collect(engine, PREFERENCE, texts, **options)))
 
 
 def test_a_perfect_judge_can_judge() -> None:

@@ -149,7 +149,7 @@ def library(monkeypatch: pytest.MonkeyPatch, labels: list[str], logits: list[flo
             return types.SimpleNamespace(logits=[_Logits(logits)])
 
     class Tokenizer(Model):
-        def __call__(self, text: str, **_: object) -> dict[str, str]:  # type: ignore[override]
+        def __call__(self, text: str, **_: object) -> dict[str, str]:
             return {"text": text}
 
     made = types.SimpleNamespace(AutoModelForSequenceClassification=Model, AutoTokenizer=Tokenizer)

@@ -121,7 +121,7 @@ def test_the_judges_prefixes_are_freed_with_the_branch() -> None:
     evaluator = make_evaluator(load("harmless"), writer, HELLO, prompt, kind="contrastive", judge=judge)
     reply = behind(prompt, "No", " way.")
     judge.judge(evaluator, reply)
-    links = evaluator._reader._links  # type: ignore[attr-defined]
+    links = evaluator._reader._links
     assert len(links) == 2
     del reply
     judge.batches.clear()

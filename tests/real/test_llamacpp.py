@@ -32,7 +32,7 @@ def smollm2(**options: int) -> LlamaCppEngine:
         path = find("smollm2")
     except UsageError as error:
         pytest.skip(str(error))
-    return LlamaCppEngine(path, **options)  # type: ignore[arg-type]
+    return LlamaCppEngine(path, **options)
 
 
 @functools.cache
@@ -144,7 +144,7 @@ def test_searches_side_by_side_share_their_calls(engine: LlamaCppEngine) -> None
         for _ in range(8):
             answer, _ = await engine.answer(Sample(here, (), Until(1), greedy=True))
             assert isinstance(answer, tuple)
-            here = Prefix((answer[0].tokens[0],), here)  # type: ignore[union-attr]
+            here = Prefix((answer[0].tokens[0],), here)
 
     async def side_by_side() -> None:
         await asyncio.gather(*(search(name) for name in ("Paris", "Rome", "Berlin", "Madrid")))

@@ -34,7 +34,7 @@ class AskingJudge:
         for result in results:
             if isinstance(result, Stopped):
                 return result
-        a, b = (float(result[0] > result[1]) for result in results)  # type: ignore[index, operator]
+        a, b = (float(result[0] > result[1]) for result in results)
         return Score(a + b - 1, a + b - 1)
 
 
@@ -53,7 +53,7 @@ def finish(engine: ScriptedEngine, budget: Budget, **options: Any) -> tuple[list
         running = search(prompt(engine), options.pop("settings", SETTINGS), budget)
         events = [event async for event in drive(running, Resources(engine, AskingJudge(), ByLength()), **options)]
         assert isinstance(events[-1], Outcome)
-        return events[:-1], events[-1]  # type: ignore[return-value]
+        return events[:-1], events[-1]
 
     return asyncio.run(work())
 

@@ -159,7 +159,7 @@ def replay(scenario: dict[str, Any], expansion: str) -> tuple[Loop, list[Event],
         snapshots.append((snapshot(loop.tree.root.children), best, (loop.tree.low, loop.tree.high)))
         return similar
 
-    loop.tree.back_up = back_up_and_take_down  # type: ignore[method-assign]
+    loop.tree.back_up = back_up_and_take_down
     tickets: list[Asked] = []
     answers: list[Answer] = []
     try:
@@ -168,7 +168,7 @@ def replay(scenario: dict[str, Any], expansion: str) -> tuple[Loop, list[Event],
                 if isinstance(item, Asked):
                     tickets.append(item)
                 else:
-                    events.append(item)  # type: ignore[arg-type]
+                    events.append(item)
                 if isinstance(item, Tried):
                     assert [list(t) for t in item.path] == scenario["iterations"][item.iteration - 1]["path"], item
                     recorded.embeddings = scenario["iterations"][item.iteration - 1]["embeddings"]

@@ -237,7 +237,7 @@ def test_without_exploration_the_best_value_is_followed() -> None:
 def test_bounds_follow_unbounded_scores() -> None:
     world = World()
     plain = world.judge
-    world.judge = lambda text: dataclasses.replace(plain(text), soft=5 * plain(text).soft)  # type: ignore[method-assign]
+    world.judge = lambda text: dataclasses.replace(plain(text), soft=5 * plain(text).soft)
     run = play(constants({"score": "soft"}), Budget(max_tokens=8), world)
     assert run.loop.tree.low < -1 < 1 < run.loop.tree.high
 
@@ -251,7 +251,7 @@ def test_a_stop_string_ends_the_reply_and_is_not_part_of_it() -> None:
     assert judged
     assert decode.stop == (" the",)
     for ask in judged:
-        text = World().engine.tokenizer.decode(ask.reply.path(ask.prompt))  # type: ignore[union-attr]
+        text = World().engine.tokenizer.decode(ask.reply.path(ask.prompt))
         assert " the" not in text
 
 
@@ -281,7 +281,7 @@ def test_a_stop_string_across_token_sets_is_cut_from_text_and_judgement(iteratio
 
 def test_the_same_text_is_judged_once() -> None:
     run = play(constants({}), Budget(max_tokens=12))
-    judged = [ask.reply.path(ask.prompt) for ask in run.asked if type(ask).__name__ == "Judge"]  # type: ignore[union-attr]
+    judged = [ask.reply.path(ask.prompt) for ask in run.asked if type(ask).__name__ == "Judge"]
     assert len(judged) == len(set(judged))
 
 

@@ -80,7 +80,7 @@ def play(
     """Run a search, answering one open ticket at a time: the ``choose(count)``-th of those open."""
     world = world or World()
     loop = Loop(Prefix((1, *world.engine.tokenizer.encode(" the movie was"))), settings, budget, seed=seed, stop=stop)
-    running, open_, events, withdrawn, asked = loop.run(), [], [], [], []  # type: ignore[var-annotated]
+    running, open_, events, withdrawn, asked = loop.run(), [], [], [], []
     answers: list[Answer] | None = None
     while True:
         try:

@@ -3,7 +3,6 @@ small generator of its own; up to ``parallel_leaves`` of them are open, and answ
 
 from __future__ import annotations
 
-import math
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
@@ -15,19 +14,18 @@ from rain.search.asks import (
     Answer,
     AnyResult,
     Ask,
-    Asked,
     Embed,
     Judge,
     Prefix,
     Score,
     Stopped,
-    Usage,
     Withdrawn,
     shown,
 )
 from rain.search.budget import Budget
 from rain.search.candidates import Asking, Candidates, before_stop
-from rain.search.events import Out, Outcome, Search, StopReason, TokenSets
+from rain.search.desk import Desk
+from rain.search.events import Out, Outcome, Search, TokenSets
 from rain.search.settings import Settings
 from rain.search.tree import TOLERANCE, Node, Tree
 
@@ -47,27 +45,24 @@ class _Open:
     waiting: dict[int, AnyResult | None] = field(default_factory=dict)
 
 
-class Loop:
+class Loop(Desk):
     """One search; :meth:`run` is the generator, the rest is open for tests and viewers to look at."""
 
     def __init__(
         self, prompt: Prefix, settings: Settings, budget: Budget, *, seed: int = 0, stop: Sequence[str] = ()
     ) -> None:
-        self.prompt, self.settings, self.budget = prompt, settings, budget
+        super().__init__(budget)
+        self.prompt, self.settings = prompt, settings
         self.tree = Tree(prompt, settings)
         limit = min(settings.length_limit - prompt.length, budget.max_tokens or settings.length_limit)
         self.reply_limit = max(0, limit)
         self.candidates = Candidates(
-            prompt, settings, seed=seed, stop=stop, reply_limit=self.reply_limit, forward_left=self._forward_left
+            prompt, settings, seed=seed, stop=stop, reply_limit=self.reply_limit, forward_left=self.forward_left
         )
         self.scores: dict[tuple[tuple[int, ...], bool], Score] = {}
         """Of judged texts, by their tokens and whether they ended there: the same text is judged once (C)."""
-        self.usage = Usage()
-        self.stopped: StopReason | None = None
-        self.passed = True
-        self.iterations = self.started = self.rewinds = self.tickets = 0
+        self.started = 0
         self.open: list[_Open] = []
-        self.outbox: Out = []
         self.last_leaf: Node | None = None
 
     # Outer loop -------------------------------------------------------------------------------------------------------
@@ -118,7 +113,7 @@ class Loop:
             if not self.open:
                 self.stopped = self.stopped or "budget"
                 return "stopped"
-            for answer in (yield self._take_outbox()):
+            for answer in (yield self.take_outbox()):
                 self._receive(answer)
             if reason := self._stop_reason():
                 return reason
@@ -172,17 +167,17 @@ class Loop:
         """The score of a reply: one judgement of its final text, remembered where that was judged already."""
         reply, complete = self.candidates.without_end(last), last.end in ("eos", "stop")
         key = (reply.path(self.prompt), complete)
-        if key[0] and key not in self.scores and not self.stopped and self._forward_left() > 0:
-            ticket = self._ask(Judge(reply, self.prompt, complete))
+        if key[0] and key not in self.scores and not self.stopped and self.forward_left() > 0:
+            ticket = self.ask(Judge(reply, self.prompt, complete))
             answered = False
             while not answered:
-                for answer in (yield self._take_outbox()):
+                for answer in (yield self.take_outbox()):
                     self.usage += answer.usage
                     answered |= answer.ticket == ticket
                     if answer.ticket == ticket and isinstance(answer.result, Score):
                         self.scores[key] = answer.result
         elif self.outbox:
-            yield self._take_outbox()
+            yield self.take_outbox()
         return self.scores.get(key)
 
     # Open iterations --------------------------------------------------------------------------------------------------
@@ -203,9 +198,9 @@ class Loop:
             self.spent += bool(end.value)
             self._close(iteration)
             return
-        if self._forward_left() <= 0:
+        if self.forward_left() <= 0:
             self.stopped = "budget"
-        iteration.waiting = {} if self.stopped else {self._ask(ask): None for ask in asks}
+        iteration.waiting = {} if self.stopped else {self.ask(ask): None for ask in asks}
 
     def _receive(self, answer: Answer) -> None:
         self.usage += answer.usage
@@ -239,19 +234,6 @@ class Loop:
                 del iteration.path[:gone]
             else:
                 self._close(iteration)
-
-    def _ask(self, ask: Ask) -> int:
-        self.tickets += 1
-        self.outbox.append(Asked(self.tickets, ask))
-        return self.tickets
-
-    def _take_outbox(self) -> Out:
-        taken, self.outbox = self.outbox, []
-        return taken
-
-    def _forward_left(self) -> float:
-        limit = self.budget.max_forward_tokens
-        return math.inf if limit is None else limit - self.usage.forward_tokens
 
     # Inner loop, one iteration ----------------------------------------------------------------------------------------
 

@@ -6,7 +6,6 @@ clause is the first branch of a search there, and drafting goes on behind the fi
 
 from __future__ import annotations
 
-import math
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -15,21 +14,20 @@ from rain.search.asks import (
     Answer,
     AnyResult,
     Ask,
-    Asked,
     Continuation,
     Judge,
     Prefix,
     Sample,
     Score,
     Stopped,
-    Usage,
     Withdrawn,
     shown,
 )
 from rain.search.budget import Budget
 from rain.search.candidates import Asking, before_stop
+from rain.search.desk import Desk
 from rain.search.draft import clause_ends, draft_more, draft_seed
-from rain.search.events import Committed, Drafted, Out, Outcome, Search, StopReason
+from rain.search.events import Committed, Drafted, Out, Outcome, Search
 from rain.search.loop import Loop
 from rain.search.settings import Settings
 from rain.search.tree import TOLERANCE, Node
@@ -51,20 +49,17 @@ class Branch:
     score: Score
 
 
-class Optimist:
+class Optimist(Desk):
     """One reply; :meth:`run` is the generator."""
 
     def __init__(
         self, prompt: Prefix, settings: Settings, budget: Budget, *, seed: int = 0, stop: Sequence[str] = ()
     ) -> None:
-        self.prompt, self.settings, self.budget, self.seed, self.stop = prompt, settings, budget, seed, tuple(stop)
+        super().__init__(budget)
+        self.prompt, self.settings, self.seed, self.stop = prompt, settings, seed, tuple(stop)
         self.limit = max(0, min(settings.length_limit - prompt.length, budget.max_tokens or settings.length_limit))
         self.scores: dict[tuple[tuple[int, ...], bool], Score] = {}
-        self.usage = Usage()
-        self.stopped: StopReason | None = None
-        self.passed = True
-        self.drafted = self.searches = self.iterations = self.rewinds = self.tickets = 0
-        self.outbox: Out = []
+        self.drafted = self.searches = 0
         self._begin(prompt, b"")
 
     def _begin(self, base: Prefix, before: bytes) -> None:
@@ -131,19 +126,19 @@ class Optimist:
 
     def _draft_by_clause(self) -> Generator[Out, list[Answer], Branch | None]:
         """``hold_back=clause``: a clause is judged while the next is drafted; nothing is sent before its judgement."""
-        drafting: int | None = self._ask(self._more(clause=True))
+        drafting: int | None = self.ask(self._more(clause=True))
         judging: dict[int, int] = {}  # the ticket that judges the draft's first so many tokens
         asked = 0
         scores: dict[int, Score] = {}
         while (drafting or judging) and not self.stopped:
-            for answer in (yield self._take_outbox()):
+            for answer in (yield self.take_outbox()):
                 self._note(answer)
                 if answer.ticket == drafting:
                     self._grow(answer.result)
                     ended = [len(self.tokens)] if self.end else []
                     for end in dict.fromkeys([*clause_ends(self.pieces, asked), *ended]):
-                        judging[self._ask(self._judge(end))] = asked = end
-                    drafting = None if self.end or self.stopped else self._ask(self._more(clause=True))
+                        judging[self.ask(self._judge(end))] = asked = end
+                    drafting = None if self.end or self.stopped else self.ask(self._more(clause=True))
                 elif answer.ticket in judging and isinstance(answer.result, Score):
                     end = judging.pop(answer.ticket)
                     scores[end] = self.scores[self._key(end)] = answer.result
@@ -179,15 +174,17 @@ class Optimist:
 
     def _search(self, bad: Branch) -> Generator[Out, list[Answer], None]:
         """Search behind what is kept until a token set passes; to the end of the reply once the limit is reached."""
+        iterations = _left(self.budget.max_iterations, self.iterations)
+        forward_tokens = _left(self.budget.max_forward_tokens, self.usage.forward_tokens)
+        if 0 in (iterations, forward_tokens):  # nothing is left to mend it with: it is the best that is known
+            self.stopped = "budget"
+            self.tokens, self.pieces = list(bad.tokens), list(bad.pieces)
+            return
         self.searches += 1
-        left = Budget(
-            max_tokens=int(self._room()),
-            max_iterations=self._left(self.budget.max_iterations, self.iterations),
-            max_forward_tokens=self._left(self.budget.max_forward_tokens, self.usage.forward_tokens),
-        )
+        left = Budget(int(self._room()), iterations, forward_tokens)
         seed = draft_seed(self.seed, -self.searches)
         loop = _Repair(self.base, self.settings, left, seed=seed, stop=self.stop)
-        loop.bad, loop.tickets, loop.outbox = bad, self.tickets, self._take_outbox()
+        loop.bad, loop.tickets, loop.outbox = bad, self.tickets, self.take_outbox()
         last = yield from loop.commit_sets(until_passed=self.searches < self.settings.max_searches)
         self.tickets, self.outbox = loop.tickets, loop.outbox
         self.usage += loop.usage
@@ -198,16 +195,12 @@ class Optimist:
         self._begin(last.prefix, self.before + last.reply)
         self.end, self.base_text = last.end, loop.candidates.without_end(last)
 
-    @staticmethod
-    def _left(limit: int | None, spent: int) -> int | None:
-        return None if limit is None else max(1, limit - spent)
-
     # Small steps ------------------------------------------------------------------------------------------------------
 
     def _more(self, *, clause: bool) -> Sample:
         """The question for the next piece of the draft; an attempt behind a search draws with a seed of its own."""
         before = self.pieces[-1] if self.pieces else self.before
-        room = max(0, min(self._room(), self._forward_left()))
+        room = max(0, min(self._room(), self.forward_left()))
         seed = draft_seed(self.seed, self.searches)
         return draft_more(self._cut(len(self.tokens)), seed, self.settings, room, self.stop, before, clause)
 
@@ -266,19 +259,19 @@ class Optimist:
         if key[0] and key not in self.scores and not self.stopped:
             yield from self._judged([self.sent])
         if self.outbox:
-            yield self._take_outbox()
+            yield self.take_outbox()
         return self.scores.get(key)
 
     def _answers(self, asks: Sequence[Ask]) -> Generator[Out, list[Answer], list[AnyResult | None]]:
         """Ask together and wait for all; None for what was stopped."""
-        if self._forward_left() <= 0:
+        if self.forward_left() <= 0:
             self.stopped = self.stopped or "budget"
         if self.stopped:
             return [None for _ in asks]
-        tickets = [self._ask(ask) for ask in asks]
+        tickets = [self.ask(ask) for ask in asks]
         results: dict[int, AnyResult] = {}
         while len(results) < len(tickets):
-            for answer in (yield self._take_outbox()):
+            for answer in (yield self.take_outbox()):
                 self._note(answer)
                 if answer.ticket in tickets:
                     results[answer.ticket] = answer.result
@@ -289,15 +282,6 @@ class Optimist:
         if isinstance(answer.result, Stopped):
             self.stopped = self.stopped or answer.result.why
 
-    def _ask(self, ask: Ask) -> int:
-        self.tickets += 1
-        self.outbox.append(Asked(self.tickets, ask))
-        return self.tickets
-
-    def _take_outbox(self) -> Out:
-        taken, self.outbox = self.outbox, []
-        return taken
-
     def _passes(self, score: Score) -> bool:
         return self._value(score) > self.settings.gate + TOLERANCE
 
@@ -307,9 +291,9 @@ class Optimist:
     def _room(self) -> float:
         return self.limit - (self.base.length - self.prompt.length) - len(self.tokens)
 
-    def _forward_left(self) -> float:
-        limit = self.budget.max_forward_tokens
-        return math.inf if limit is None else limit - self.usage.forward_tokens
+
+def _left(limit: int | None, spent: int) -> int | None:
+    return None if limit is None else max(0, limit - spent)
 
 
 class _Repair(Loop):
