@@ -113,30 +113,14 @@ class Sample:
 def _measure(
     loaded: Model, meter: Metered, texts: list[str], modes: list[str], wanted: Options, seed: int
 ) -> dict[str, list[Sample]]:
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-
     from rain.api import run
+    from rain.cli.progress import bar
 
     samples: dict[str, list[Sample]] = {mode: [] for mode in modes}
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
     warm: Options = {**wanted, "mode": "faithful", "budget": Budget(max_tokens=1, max_iterations=3)}
     loaded.generate("A first sentence to warm up, and the judge with it", **warm)
-    with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty()) as progress:
-        task = progress.add_task("replies", total=len(texts) * len(modes))
+    with bar() as progress:
+        task = progress.add_task("replies", total=len(texts) * len(modes), rate="")
         for number, text in enumerate(texts):
             # Every second prompt in the opposite order, so that no mode always comes first.
             for mode in modes if number % 2 == 0 else modes[::-1]:
