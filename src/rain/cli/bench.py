@@ -323,12 +323,20 @@ def _table(result: dict[str, Any]) -> str:
     modes = result["modes"]
     for mode in modes:
         table.add_column(mode, justify="right")
-    for name in next(iter(modes.values())):
-        values = [modes[mode].get(name) for mode in modes]
-        table.add_row(name.replace("_", " "), *("" if value is None else f"{value:,}" for value in values))
+    for name in dict.fromkeys(name for figures in modes.values() for name in figures):
+        table.add_row(name.replace("_", " "), *(_shown(figures.get(name)) for figures in modes.values()))
+    for extra in ("profile", "growth"):
+        for name, value in result.get(extra, {}).items():
+            table.add_row(f"{extra}: {name.replace('_', ' ')}", _shown(value))
     out = StringIO()
     Console(file=out, width=100).print(table)
     return out.getvalue().rstrip()
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, list):
+        return " to ".join(map(_shown, value))
+    return "" if value is None else f"{value:,}"
 
 
 def _texts(path: Path | None) -> list[str]:
