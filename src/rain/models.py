@@ -34,11 +34,19 @@ def open_engine(
     a package is missing, EngineError where the model cannot be used.
     """
     path = find(model)
+    from rain.engines import form
     from rain.engines.llamacpp import LlamaCppEngine, check_settings
 
     check_settings(context, threads, sequences)
+    loaded = form.fast(path) if model == DEFAULT else path
     return LlamaCppEngine(
-        path, name=model, context=context, threads=threads, gpu_layers=gpu_layers, sequences=sequences
+        loaded,
+        source=path,
+        name=model,
+        context=context,
+        threads=threads,
+        gpu_layers=gpu_layers,
+        sequences=sequences,
     )
 
 

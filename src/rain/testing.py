@@ -46,6 +46,8 @@ class EngineConformance:
 
     exact = True
     """Whether the same question gets the same numbers whatever else is in the batch."""
+    cells_matter = False
+    """Whether numbers may depend on which cells a text lies in, which little room shuffles."""
     tolerance = 1e-5
     """How far log-probabilities may differ between two ways of computing them."""
     text = "The movie was great because the story"
@@ -288,7 +290,7 @@ class EngineConformance:
                         total, same = total + 1, same + (a.tokens == b.tokens)
                     else:
                         assert np.allclose(np.array(a), np.array(b), atol=self.tolerance)
-            assert same == total if self.exact else same >= 0.7 * total
+            assert same == total if self.exact and not self.cells_matter else same >= 0.7 * total
         finally:
             small.close()
 

@@ -1,20 +1,16 @@
 """llama.cpp on real models: everything an engine must do, exact counts, and little room."""
 
 import asyncio
-import ctypes
-import functools
 import gc
 import importlib.util
-import os
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from rain.engines.llamacpp import LlamaCppEngine, _library
+from rain.engines.llamacpp import LlamaCppEngine
 from rain.errors import UsageError
-from rain.models import find
+from rain.models import open_engine
 from rain.search.asks import Prefix, Result, Sample, TextLogprobs, TokenLogprobs, TopTokens, Until, Usage
 from rain.testing import EngineConformance, floats, run, samples, tops
 
@@ -29,42 +25,25 @@ STORED = Path.home() / ".cache" / "rain-models"
 
 def smollm2(**options: int) -> LlamaCppEngine:
     try:
-        path = find("smollm2")
+        engine = open_engine("smollm2", **options)
     except UsageError as error:
         pytest.skip(str(error))
-    return LlamaCppEngine(path, **options)
-
-
-@functools.cache
-def widened() -> Path:
-    """The same weights in F16: the packaged Q4_1 rounds differently in batches of different widths, by up to 0.4."""
-    llama = _library()
-    options = llama.llama_model_quantize_default_params()
-    options.ftype, options.allow_requantize = 1, True
-    folder = tempfile.TemporaryDirectory()
-    FOLDERS.append(folder)
-    path = Path(folder.name) / "smollm2-f16.gguf"
-    assert not llama.llama_model_quantize(os.fsencode(find("smollm2")), os.fsencode(path), ctypes.byref(options))
-    return path
-
-
-FOLDERS: list[tempfile.TemporaryDirectory[str]] = []
+    assert isinstance(engine, LlamaCppEngine)
+    return engine
 
 
 class TestSmolLM2(EngineConformance):
-    exact = False
-    tolerance = 0.05
+    cells_matter = True
 
     @pytest.fixture(scope="class")
     @classmethod
     def engine(cls) -> Iterator[LlamaCppEngine]:
-        smollm2(context=256).close()
-        engine = LlamaCppEngine(widened(), context=1024)
+        engine = smollm2(context=1024)
         yield engine
         engine.close()
 
     def small(self) -> LlamaCppEngine:
-        return LlamaCppEngine(widened(), context=48, sequences=4)
+        return smollm2(context=48, sequences=4)
 
 
 @pytest.fixture(scope="module")

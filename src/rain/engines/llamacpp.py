@@ -33,6 +33,8 @@ CONTEXT = 4096
 SEQUENCES = 128
 BATCH = 512
 """Tokens of one step at most."""
+ONE_BY_ONE = 63
+"""Tokens that the CPU computes at once at most: from 64 on it attends in tiles, which round differently."""
 ROW_BUFFER = 64 << 20
 """Bytes that llama.cpp may use for rows of logits: large vocabularies get fewer sequences."""
 REMEMBERED_ROWS = 16 << 20
@@ -46,16 +48,20 @@ class LlamaCppEngine:
         self,
         path: Path,
         *,
+        source: Path | None = None,
         name: str | None = None,
         context: int | None = None,
         threads: int | None = None,
         gpu_layers: int = 0,
         sequences: int | None = None,
     ) -> None:
-        """Load ``path``. ``gpu_layers`` -1 is all. Raises EngineError if llama.cpp cannot use the file."""
+        """Load ``path``. ``gpu_layers`` -1 is all. Raises EngineError if llama.cpp cannot use the file.
+
+        source: the file whose weights these are, where ``path`` is a copy in another form (:mod:`rain.engines.form`).
+        """
         self._model = LlamaModel(path, context, threads or os.cpu_count() or 1, gpu_layers, sequences)
         self.name = name or path.name
-        self.path = path
+        self.path = source or path
         tokenizer = LlamaTokenizer(self._model)
         self.tokenizer: Tokenizer = tokenizer
         self.can = Capabilities(context=self._model.cells, sequences=self._model.sequences)
@@ -111,7 +117,7 @@ class LlamaModel:
     max_tokens = BATCH
 
     def __init__(self, path: Path, context: int | None, threads: int, gpu_layers: int, sequences: int | None) -> None:
-        self._llama = _library()
+        self._llama = library()
         self._complaints: deque[str] = deque(maxlen=4)
         self._model, self._context = self._load(path, context, threads, gpu_layers, sequences)
         llama = self._llama
@@ -145,15 +151,22 @@ class LlamaModel:
             self.max_rows = max(self.sequences, min(64, ROW_BUFFER // (4 * vocabulary)))
             settings = llama.llama_context_default_params()
             settings.n_ctx = self.cells
-            settings.n_batch = settings.n_ubatch = BATCH
+            settings.n_batch = BATCH
+            settings.n_ubatch = BATCH if gpu_layers else ONE_BY_ONE
             settings.n_outputs_max = self.max_rows
             settings.n_seq_max = self.sequences
             settings.n_threads = settings.n_threads_batch = threads
             settings.kv_unified = True
+            # Attention cell by cell, not for speed: a token's logits then depend neither on the cells it lies in nor,
+            # with weights like Q8_0, on what else is in its batch. So a draft is vanilla's text to the letter.
+            settings.flash_attn_type = llama.LLAMA_FLASH_ATTN_TYPE_ENABLED
             # A window-sized cache forgets what a rewind needs.
             settings.swa_full = True
             settings.no_perf = True
             made = llama.llama_init_from_model(model, settings)
+            if not made:
+                settings.flash_attn_type = llama.LLAMA_FLASH_ATTN_TYPE_AUTO
+                made = llama.llama_init_from_model(model, settings)
             if not made:
                 llama.llama_model_free(model)
                 raise EngineError(f"{path}: no context of {self.cells} tokens could be made{self._why()}")
@@ -313,7 +326,7 @@ _LOG: list[Any] = []
 """The log callback; llama.cpp calls it for as long as the process lives, so it must not be collected."""
 
 
-def _library() -> Any:
+def library() -> Any:
     """llama.cpp's calls, its log silenced. Raises MissingExtra."""
     # OpenMP reads this once, when it is loaded. By default its threads spin for long at every barrier, hundreds of
     # times a token: where another process wants a core, too, a step then takes ten times longer. Asleep at once
