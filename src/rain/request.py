@@ -151,6 +151,7 @@ class Plan:
             both_wordings=not (as_paper and kind == "yes_no"),
             zeroed=not as_paper,
             judge=judge,
+            decisive=self.settings.decisive,
         )
 
     def trust(self, engine: Engine, judge: Engine | None = None) -> Trust | None:

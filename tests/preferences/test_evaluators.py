@@ -142,6 +142,21 @@ def test_both_wordings_are_one_batch_and_cancel_a_model_that_always_says_yes():
         assert engine.batches[0][0].choices == (300, 302, 301)
 
 
+@pytest.mark.parametrize("kind", ["yes_no", "choice"])
+@pytest.mark.parametrize(("decisive", "asked"), [(1.0, 2), (0.999, 2), (0.1, 1)])
+def test_a_decisive_first_answer_is_not_asked_for_again(kind: str, decisive: float, asked: int):
+    engine = FakeEngine(lambda context, token: -0.1 if token in (300, 302, ord("A")) else -2.0, tokenizer=YES_NO)
+    prompt = start(engine)
+    evaluator = make_evaluator(
+        load("harmless"), engine, HELLO, prompt, kind=kind, placement="in_place", decisive=decisive
+    )
+    score = engine.judge(evaluator, behind(prompt, "I will not help."))
+    assert isinstance(score, Score)
+    assert sum(len(batch) for batch in engine.batches) == asked
+    assert (abs(score.soft) > 0.1) == (asked == 1)  # always "yes", always "A": asked twice, it cancels
+    assert (score.disagreement is None) == (asked == 1)
+
+
 def test_the_paper_asks_yes_or_no_once():
     engine = FakeEngine(yes_unless("§"), tokenizer=YES_NO)
     prompt = start(engine)

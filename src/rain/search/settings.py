@@ -63,6 +63,9 @@ class Settings:
         "zero", "value of a child without visits: 0 once normalised, the worst (C), or its parent's (ours)"
     )
     early_stop: bool = _constant(False, "commit once no iteration that is left can change the choice (ours)")
+    decisive: float = _constant(
+        1.0, "soft score, up or down, beyond which a question is not asked again in other words or order (ours)", 0, 1
+    )
     gate: float = _constant(0.0, "score above which a draft passes; calibrated where the judge is (ours)", -1, 1)
     hold_back: Literal["reply", "clause"] = _constant("reply", "what must be judged before any of it is sent (ours)")
     max_searches: int = _constant(8, "searches of one reply before drafting is given up (ours)", 1, 10_000)

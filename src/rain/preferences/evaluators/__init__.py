@@ -28,6 +28,21 @@ REFUSALS = "+refusals"
 """Behind an evaluator's name: a refusal counts as good, whatever the evaluator says."""
 
 
+def in_turn(
+    questions: list[Question], soft: Callable[[int, Result], float], decisive: float
+) -> Generator[list[Question], list[Result], list[Result]]:
+    """Ask all at once; or, where a first answer can be decisive, the first alone and the rest only if it is not.
+
+    soft: the soft score of an answer, by its place among the questions. Returns the answers that were got.
+    """
+    if decisive >= 1 or len(questions) < 2:
+        return (yield questions)
+    first = yield questions[:1]
+    if isinstance(first[0], Stopped) or abs(soft(0, first[0])) > decisive:
+        return first
+    return first + (yield questions[1:])
+
+
 class Evaluator(Protocol):
     """Judges the growing replies to one prompt. Made once for each reply that is searched for."""
 
@@ -74,6 +89,8 @@ class Case:
     """Whether examples stand in front; None: where there are some and the placement has room for them."""
     both_wordings: bool
     """Whether yes/no asks both ways; the paper asks once."""
+    decisive: float = 1.0
+    """A first answer with a soft score beyond it, up or down, is not asked for again in another wording or order."""
 
     def text(self, reply: Prefix) -> str:
         """The reply as text, without what is no text (end of sequence)."""
@@ -92,11 +109,13 @@ def make_evaluator(
     both_wordings: bool = True,
     zeroed: bool = True,
     judge: Engine | None = None,
+    decisive: float = 1.0,
 ) -> Evaluator:
     """An evaluator for the replies behind ``prompt`` (the tokens of ``conversation``, or a link behind them).
 
     kind: the evaluator's name, or a classifier; default the preference's own. zeroed: use what is known of the judge,
     see :mod:`rain.preferences.calibration`. judge: another model that its questions are for; replies are ``engine``'s.
+    decisive: see :class:`Case`.
     Raises UsageError: a kind that the preference or the engine does not support, a placement that the kind has no
     use for, letters that are not single tokens.
     """
@@ -110,6 +129,7 @@ def make_evaluator(
         inner = make_evaluator(
             preference, judge, there.conversation, there.prompt,
             kind=kind, placement=placement, shots=shots, both_wordings=both_wordings, zeroed=zeroed,
+            decisive=decisive,
         )  # fmt: skip
         return ForeignEvaluator(inner, there)
     if isinstance(preference, Weighted):
@@ -119,12 +139,13 @@ def make_evaluator(
             make_evaluator(
                 part.preference, engine, conversation, prompt,
                 kind=part.evaluator, placement=placement, shots=shots, both_wordings=both_wordings, zeroed=zeroed,
+                decisive=decisive,
             )
             for part in preference.parts
         ]  # fmt: skip
         plain: Evaluator = WeightedEvaluator(preference, parts)
         return _with_refusals(plain, kind, lambda reply: engine.tokenizer.decode(reply.path(prompt)))
-    case = Case(preference, engine, conversation, prompt, placement, shots, both_wordings)
+    case = Case(preference, engine, conversation, prompt, placement, shots, both_wordings, decisive)
     if kind is not None and is_classifier(kind):
         from rain.preferences.evaluators.classifier import ClassifierEvaluator, find
 

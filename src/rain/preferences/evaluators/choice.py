@@ -10,10 +10,10 @@ from math import exp, fsum
 from typing import Literal, TypeAlias
 
 from rain.errors import UsageError
-from rain.preferences.evaluators import Case, Judgement, apart, logprobs, stopped
+from rain.preferences.evaluators import Case, Judgement, apart, in_turn, logprobs, stopped
 from rain.preferences.placement import choices_in_context, place
 from rain.preferences.preference import Choice, Kind
-from rain.search.asks import Prefix, Question, Score, TokenLogprobs
+from rain.search.asks import Prefix, Question, Result, Score, TokenLogprobs
 
 Option: TypeAlias = Literal["good", "neutral", "bad"]
 LETTERS = "ABC"
@@ -44,7 +44,7 @@ class ChoiceEvaluator:
             _fixed(section, few_shot),
             section.question,
         )
-        self._orders = _orders(section)
+        self._orders, self._decisive = _orders(section), case.decisive
         self._asked = []
         for order in self._orders:
             listed = _listed(section, order)
@@ -55,16 +55,17 @@ class ChoiceEvaluator:
         """All orders at once; see :meth:`Evaluator.judge`."""
         prefix = self._placed.reply(reply)
         questions: list[Question] = [TokenLogprobs(prefix, tokens, letters) for tokens, letters in self._asked]
-        answers = yield questions
+        answers = yield from in_turn(questions, lambda at, answer: _soft(self._of(at, answer)), self._decisive)
         stop = stopped(answers)
         if stop:
             return stop
-        softs, hard = [], 0.0
-        for order, answer in zip(self._orders, answers, strict=True):
-            of = dict(zip(order, logprobs(answer), strict=True))
-            softs.append(_soft(of))
-            hard += _hard(of) / len(self._orders)
-        return Score(fsum(softs) / len(softs), hard, apart(softs))
+        found = [self._of(at, answer) for at, answer in enumerate(answers)]
+        softs = [_soft(of) for of in found]
+        return Score(fsum(softs) / len(softs), fsum(_hard(of) for of in found) / len(found), apart(softs))
+
+    def _of(self, at: int, answer: Result) -> dict[Option, float]:
+        """The log-probabilities of the options in the answer to question ``at``."""
+        return dict(zip(self._orders[at], logprobs(answer), strict=True))
 
 
 def _soft(of: dict[Option, float]) -> float:

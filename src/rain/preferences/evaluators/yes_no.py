@@ -10,10 +10,10 @@ from math import exp, fsum
 from typing import Literal
 
 from rain.errors import UsageError
-from rain.preferences.evaluators import Case, Judgement, apart, logprobs, stopped
+from rain.preferences.evaluators import Case, Judgement, apart, in_turn, logprobs, stopped
 from rain.preferences.placement import Placed, common_prefix, place, to_last_full_stop
 from rain.preferences.preference import Kind, YesNo
-from rain.search.asks import Prefix, Question, Score, TokenLogprobs
+from rain.search.asks import Prefix, Question, Result, Score, TokenLogprobs
 
 
 class YesNoEvaluator:
@@ -32,6 +32,7 @@ class YesNoEvaluator:
         self.placement = case.placement or case.preference.placement
         self._whole = case.both_wordings
         """The paper's single question reads the text up to its last full stop only (C)."""
+        self._decisive = case.decisive
         self._piece, self._prompt = case.engine.tokenizer.piece, case.prompt
         fixed = f"{section.task}\n\n"
         self._placed = place(case.engine, case.conversation, case.prompt, self.placement, fixed)
@@ -45,19 +46,20 @@ class YesNoEvaluator:
         """Both wordings at once; see :meth:`Evaluator.judge`."""
         prefix = self._placed.reply(reply if self._whole else to_last_full_stop(self._piece, reply, self._prompt))
         questions: list[Question] = [TokenLogprobs(prefix, tokens, yes + no) for _, tokens, yes, no in self._asked]
-        answers = yield questions
+        answers = yield from in_turn(questions, lambda at, answer: difference(*self._sides(at, answer)), self._decisive)
         stop = stopped(answers)
         if stop:
             return stop
-        softs, hard = [], 0.0
-        for (sign, _, yes, _), answer in zip(self._asked, answers, strict=True):
-            values = logprobs(answer)
-            for_it, against = values[: len(yes)], values[len(yes) :]
-            if sign < 0:
-                for_it, against = against, for_it
-            softs.append(difference(for_it, against))
-            hard += (1.0 if max(for_it) > max(against) else -1.0) / len(self._asked)
+        sides = [self._sides(at, answer) for at, answer in enumerate(answers)]
+        softs = [difference(for_it, against) for for_it, against in sides]
+        hard = fsum(1.0 if max(for_it) > max(against) else -1.0 for for_it, against in sides) / len(sides)
         return Score(fsum(softs) / len(softs), hard, apart(softs))
+
+    def _sides(self, at: int, answer: Result) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """The log-probabilities of the words for and against the text in the answer to question ``at``."""
+        sign, _, yes, _ = self._asked[at]
+        values = logprobs(answer)
+        return (values[: len(yes)], values[len(yes) :]) if sign > 0 else (values[len(yes) :], values[: len(yes)])
 
 
 def difference(for_it: tuple[float, ...], against: tuple[float, ...]) -> float:
