@@ -17,6 +17,7 @@ from rain import encoders
 from rain.engines.engine import Engine
 from rain.errors import RainError, UsageError
 from rain.models import open_engine
+from rain.preferences.placement import common_prefix
 from rain.preferences.trust import Trust
 from rain.reply import Reply
 from rain.request import Options, Plan, Prompt
@@ -27,6 +28,8 @@ from rain.search.events import Event, Outcome
 from rain.trace import Writer, start
 
 T = TypeVar("T")
+WORTH_KEEPING = 64
+"""Tokens that a prompt must share with the next one, or all of that, to stay in the cache of an idle model."""
 
 
 def load(
@@ -73,6 +76,8 @@ class Model:
         self.encoder = encoders.load(encoder) if isinstance(encoder, str) else encoder
         self._recent: deque[Prefix] = deque(maxlen=2)
         """Prompts that stay cached, so that the next turn of a conversation need not be read from its start."""
+        self._streams = 0
+        """How many are under way."""
 
     @property
     def name(self) -> str:
@@ -95,6 +100,15 @@ class Model:
 
     async def stream(self, prompt: Prompt, **options: Unpack[Options]) -> AsyncGenerator[Event | Reply]:
         """The search's events as they happen, then the :class:`Reply`. Close the generator to drop the search."""
+        self._streams += 1
+        try:
+            async with aclosing(self._stream(prompt, **options)) as events:
+                async for event in events:
+                    yield event
+        finally:
+            self._streams -= 1
+
+    async def _stream(self, prompt: Prompt, **options: Unpack[Options]) -> AsyncGenerator[Event | Reply]:
         started = time.monotonic()
         plan = self.plan(prompt, **options)
         known = plan.trust(self.engine, self.judge)
@@ -105,13 +119,16 @@ class Model:
         budget = plan.budget
         if limit is not None and spent.forward_tokens:
             budget = replace(budget, max_forward_tokens=max(1, limit - spent.forward_tokens))
+        if self._streams == 1:
+            self._forget_others(thoughts)
         self._recent.append(thoughts)
+        begun = plan.begun(thoughts)
         evaluator = plan.evaluator(self.engine, thoughts, self.judge)
         resources = Resources(self.engine, evaluator, self.encoder, self.judge)
-        header = plan.header(self.name, thoughts, evaluator, budget, self.judge.name if self.judge else None, known)
+        header = plan.header(self.name, begun, evaluator, budget, self.judge.name if self.judge else None, known)
         writer = Writer(Path(plan.trace), header) if plan.trace else None
         running = drive(
-            start(header, thoughts),
+            start(header, begun),
             resources,
             max_forward_tokens=budget.max_forward_tokens,
             deadline=deadline,
@@ -128,6 +145,17 @@ class Model:
             await running.aclose()
             if writer:
                 writer.close()
+
+    def _forget_others(self, prompt: Prefix) -> None:
+        """Let go of prompts that ``prompt`` has too little in common with to be worth keeping.
+
+        Where nothing else is under way the cache is then empty, and a text lies in it in the order of its tokens; only
+        so do its logits not depend on what was computed before (docs/decisions/0007).
+        """
+        path = prompt.path()
+        worth = [one for one in self._recent if len(common_prefix([one.path(), path])) >= min(WORTH_KEEPING, len(path))]
+        self._recent.clear()
+        self._recent.extend(worth)
 
     def plan(self, prompt: Prompt, **options: Unpack[Options]) -> Plan:
         """Check everything that was asked for, before any work. Raises UsageError."""
