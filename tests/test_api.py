@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 import rain
 from rain.api import Model
 from rain.engines.scripted import ScriptedEngine
+from rain.search.asks import Prefix
 from rain.search.events import Committed
 from rain.trace import Trace
 
@@ -241,3 +243,20 @@ def test_an_empty_prompt_is_refused(model: Model, prompt: Any) -> None:
 def test_a_prompt_longer_than_the_context_is_refused() -> None:
     with pytest.raises(rain.UsageError, match="leaves no room"):
         ask(Model(ScriptedEngine(context=32)), " the movie was" * 20)
+
+
+@pytest.mark.parametrize("mode", ["vanilla", "optimistic", "faithful", "fast"])
+def test_a_finished_search_is_gone_without_the_garbage_collector(mode: str, model: Model) -> None:
+    def prefixes() -> int:
+        return sum(isinstance(each, Prefix) for each in gc.get_objects())
+
+    gc.collect()
+    gc.disable()
+    try:
+        before = prefixes()
+        reply = ask(model, mode=mode, settings={**QUICK, "gate": 1.0})
+        assert reply.usage.completion_tokens > 0
+        model._recent.clear()
+        assert prefixes() == before
+    finally:
+        gc.enable()

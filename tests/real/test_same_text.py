@@ -19,11 +19,14 @@ def test_a_passing_draft_is_vanillas_text_in_a_used_cache():
     except UsageError as error:
         pytest.skip(str(error))
     with model:
-        for seed, opening in enumerate(("The soup was cold, and", "My sister's band played, and", "He parked badly, so")):
-            wanted = {"style": "plain", "seed": seed, "budget": rain.Budget(max_tokens=48)}
+        # Leaves a prompt in the cache, and room of many sizes behind it.
+        warm = rain.Budget(max_tokens=1, max_iterations=3)
+        model.generate(
+            "A first sentence, to be searched", preference="positive", mode="faithful", style="plain", budget=warm
+        )
+        for seed, opening in enumerate(("The popcorn was stale, and the film", "The air conditioning rattled, so")):
+            wanted = {"style": "plain", "seed": seed, "budget": rain.Budget(max_tokens=40)}
             alone = model.generate(opening, mode="vanilla", **wanted)
             judged = model.generate(opening, preference="positive", settings={"gate": -1}, **wanted)
             assert judged.usage.searches == 0
             assert judged.text == alone.text
-            # Leaves a cache in which nothing lies in order.
-            model.generate(opening, preference="positive", mode="fast", style="plain", budget=rain.Budget(max_tokens=4))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,7 @@ def test_golden_tree_reaches_the_same_numbers_by_the_same_paths() -> None:
         leaf = path[-1]
         assert [list(node.tokens) for node in path[1:]] == step["selected"]
         if step["children"] and not leaf.expanded:
-            children = [Node(Prefix(tuple(c["tokens"]), leaf.prefix), parent=leaf) for c in step["children"]]
+            children = [Node(Prefix(tuple(c["tokens"]), leaf.prefix), up=weakref.ref(leaf)) for c in step["children"]]
             tree.attach(leaf, children)
             for node, child in zip(children, step["children"], strict=True):
                 node.prior = child["prior"]

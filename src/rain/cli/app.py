@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 import rain
-from rain.cli import bench, chat, check, generate, preferences, replay
+from rain.cli import bench, chat, check, eval, generate, human, preferences, replay
 from rain.errors import RainError
 from rain.search.settings import SettingsError
 
@@ -29,6 +29,8 @@ app.command("replay")(replay.replay)
 app.command("check")(check.check)
 app.command("bench")(bench.bench)
 app.command("preferences")(preferences.preferences)
+app.add_typer(eval.app, name="eval")
+app.add_typer(human.group, name="human")
 
 
 @app.callback()
@@ -61,7 +63,10 @@ def main() -> None:
         if tell is None:
             raise
         context = getattr(error, "ctx", None)
-        _fail(tell().rstrip(".") + "." + (f" Try '{context.command_path} --help'." if context else ""), 2)
+        message = tell().rstrip(".")
+        if not message:  # no arguments: the help was shown
+            sys.exit(2)
+        _fail(message + "." + (f" Try '{context.command_path} --help'." if context else ""), 2)
     sys.exit(code if isinstance(code, int) else 0)
 
 

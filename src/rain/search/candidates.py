@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import weakref
 from collections.abc import Callable, Generator, Sequence
 from hashlib import blake2b
 from typing import TypeAlias
@@ -122,7 +123,14 @@ class Candidates:
 
     def _node(self, parent: Node, prefix: Prefix, pieces: tuple[bytes, ...], logprob: float, eos: bool) -> Node:
         """A node below ``parent``, terminal if its text ends: end-of-sequence, a stop string, or all tokens allowed."""
-        node = Node(prefix, pieces, parent.reply + b"".join(pieces), parent, parent.depth + 1, raw=math.exp(logprob))
+        node = Node(
+            prefix,
+            pieces,
+            parent.reply + b"".join(pieces),
+            weakref.ref(parent),
+            parent.depth + 1,
+            raw=math.exp(logprob),
+        )
         if eos:
             node.end = "eos"
         elif before_stop(node.reply, self.stop) != node.reply:

@@ -3,6 +3,7 @@ small generator of its own; up to ``parallel_leaves`` of them are open, and answ
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
@@ -56,8 +57,9 @@ class Loop(Desk):
         self.tree = Tree(prompt, settings)
         limit = min(settings.length_limit - prompt.length, budget.max_tokens or settings.length_limit)
         self.reply_limit = max(0, limit)
+        me = weakref.proxy(self)  # in a cycle, a finished search and its cells would wait for the garbage collector
         self.candidates = Candidates(
-            prompt, settings, seed=seed, stop=stop, reply_limit=self.reply_limit, forward_left=self.forward_left
+            prompt, settings, seed=seed, stop=stop, reply_limit=self.reply_limit, forward_left=lambda: me.forward_left()
         )
         self.scores: dict[tuple[tuple[int, ...], bool], Score] = {}
         """Of judged texts, by their tokens and whether they ended there: the same text is judged once (C)."""
@@ -158,7 +160,7 @@ class Loop(Desk):
         last = root.beyond
         if last is None:
             return root
-        last.prefix, last.parent = Prefix(last.tokens, root.prefix), root
+        last.prefix, last.up = Prefix(last.tokens, root.prefix), weakref.ref(root)
         numbers = (root.visits, root.real_visits, root.value)
         self.outbox.append(events.Committed(last.tokens, last.text, *numbers, iterations=0, stop="stopped"))
         return last
@@ -251,7 +253,7 @@ class Loop(Desk):
         end = yield from self._look_ahead(leaf, number)
         if end is not leaf:
             self.outbox.append(events.LookedAhead(number, end.text))
-            leaf.beyond = replace(end, prefix=Prefix(end.tokens), parent=None)
+            leaf.beyond = replace(end, prefix=Prefix(end.tokens), up=None)
         judged, complete = self.candidates.without_end(end), end.end in ("eos", "stop")
         key = (judged.path(self.prompt), complete)
         known = self.scores.get(key)

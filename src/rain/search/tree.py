@@ -5,6 +5,7 @@ Symbols of the paper stand in the docstrings: prior p, visits n, real visits m, 
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
@@ -21,7 +22,7 @@ TOLERANCE = 1e-9
 Vector = npt.NDArray[np.float64]
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, weakref_slot=True)
 class Node:
     """A token set in its context."""
 
@@ -30,7 +31,8 @@ class Node:
     """The bytes of each token of the set."""
     reply: bytes = b""
     """The bytes of the whole reply up to the end of this set."""
-    parent: Node | None = None
+    up: weakref.ref[Node] | None = None
+    """The parent; weak, so that a branch is gone, and its cells free, as soon as it is dropped."""
     depth: int = 0
     """Token sets from the start of the reply."""
     raw: float = 1.0
@@ -56,6 +58,10 @@ class Node:
     """Is being judged or expanded right now."""
     beyond: Node | None = None
     """The leaf with the look-ahead it was judged with; stripped of its prefix, so that its cells are free."""
+
+    @property
+    def parent(self) -> Node | None:
+        return self.up() if self.up else None
 
     @property
     def tokens(self) -> tuple[int, ...]:
@@ -165,10 +171,11 @@ class Tree:
 
     def update_siblings(self, node: Node, score: float) -> list[tuple[int, float, float, float]]:
         """P eq. 2, similar siblings share the score: ``v = (v·n + w·s)/(n + w)``, ``n += w`` with ``w = gamma·cos``."""
-        assert node.parent is not None
+        parent = node.parent
+        assert parent is not None
         assert node.embedding is not None
         updates: list[tuple[int, float, float, float]] = []
-        for index, sibling in enumerate(node.parent.children):
+        for index, sibling in enumerate(parent.children):
             if sibling is node or sibling.embedding is None:
                 continue
             cosine = cosine_similarity(node.embedding, sibling.embedding)
@@ -236,7 +243,7 @@ class Tree:
     def advance(self, child: Node) -> None:
         """Commit: ``child`` becomes the root and keeps its subtree; its children's priors are mixed (C)."""
         self.root = child
-        child.parent = None
+        child.up = None
         if child.expanded:
             self.mix_priors(child)
 
