@@ -29,8 +29,9 @@ import rain
 from rain.engines.engine import Engine
 from rain.models import open_engine
 from rain.preferences import calibration, load
-from rain.preferences.check import collect, style_of
-from rain.preferences.evaluators import REFUSALS
+from rain.preferences.asked import style_of
+from rain.preferences.check import collect
+from rain.preferences.evaluators import parts_of
 from rain.preferences.labelled import Row, pick, read
 from rain.preferences.ledger import Ledger
 from rain.preferences.refusals import refuses
@@ -82,7 +83,7 @@ def cell(engine: Engine, model: str, name: str, options: argparse.Namespace) -> 
     }
     ledger = Ledger(RAW / f"{stem}.jsonl", header)
     # Not every preference has every evaluator.
-    named = [name for name in options.evaluators or () if name.removesuffix(REFUSALS) in preference.kinds]
+    named = [name for name in options.evaluators or () if set(parts_of(name)) <= set(preference.kinds)]
     if options.evaluators and not named:
         print(f"{stem}: {preference.name} has none of {', '.join(options.evaluators)}", file=sys.stderr)
         return

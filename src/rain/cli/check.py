@@ -209,7 +209,7 @@ def _explicit(evaluators: Any) -> list[str] | None:
 
 def _check_names(wanted: Preference, how: dict[str, Any]) -> None:
     """Raises UsageError before a model is loaded."""
-    from rain.preferences.check import PLACEMENTS
+    from rain.preferences.asked import PLACEMENTS
     from rain.preferences.evaluators import check_kind
 
     if how["evaluators"] == []:
@@ -241,7 +241,8 @@ def _load(
 
 def _collect(engine: Engine, wanted: Preference, rows: list[Row], how: dict[str, Any], out: Path | None) -> Scores:
     from rain.preferences import calibration
-    from rain.preferences.check import collect, style_of
+    from rain.preferences.asked import style_of
+    from rain.preferences.check import collect
     from rain.preferences.ledger import Ledger
 
     header = {

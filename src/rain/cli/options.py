@@ -61,7 +61,7 @@ Evaluator = Annotated[
     _option(
         "--evaluator",
         panel=WANT,
-        help="contrastive, choice, yes_no, one_word or openings; any of them '+refusals'; or a classifier, "
+        help="contrastive, choice, yes_no, one_word or openings, or several joined by '+'; any of them '+refusals'; or a classifier, "
         "module:function or transformers:FOLDER. Default the preference's own.",
     ),
 ]

@@ -14,47 +14,22 @@ from dataclasses import dataclass, field
 from math import ceil, fsum
 from statistics import mean
 
-from rain.chat import Conversation, Message, Style, default_style, prompt_tokens
+from rain.chat import Conversation, Style, prompt_tokens
 from rain.engines.engine import Engine
-from rain.errors import UsageError
 from rain.preferences import calibration
-from rain.preferences.evaluators import REFUSALS, Evaluator, check_kind, make_evaluator
+from rain.preferences.asked import PLACEMENTS, Judge, conversation_of, make, possible, style_of
+from rain.preferences.evaluators import PLACED, Evaluator, parts_of
 from rain.preferences.labelled import Row, groups
 from rain.preferences.ledger import Ledger, Scored
-from rain.preferences.preference import DEFAULT_WORDING, Placement, Preference
+from rain.preferences.preference import Placement, Preference
 from rain.search.asks import Prefix, Question, Result, Score, Stopped, TextLogprobs, TopTokens, Usage
 
-PLACEMENTS: tuple[Placement, ...] = ("in_place", "quoted")
-PLACED = ("choice", "yes_no", "one_word")
-"""Evaluators that ask in either placement; the others have one of their own."""
 FRACTIONS = (0.25, 0.5, 1.0)
-ALONE = "Text:\n"
-"""What a text without a prompt stands behind."""
 MOST_TOKENS = 256
 """Of a text; what is longer is cut."""
 PROBES = 3
 """Texts on which the cost of a judgement is counted, alone and with everything before it computed."""
 FLUENCY = "fluency"
-
-
-@dataclass(frozen=True, slots=True)
-class Judge:
-    """One judge: an evaluator, where it asks and in which words."""
-
-    evaluator: str
-    placement: Placement
-    wording: str = DEFAULT_WORDING
-
-    @property
-    def where(self) -> tuple[str, str, str]:
-        """What its scores are kept under."""
-        return self.evaluator, self.placement, self.wording
-
-    @property
-    def name(self) -> str:
-        """What the report calls it; its wordings share the name."""
-        asks = self.evaluator.removesuffix(REFUSALS) in PLACED
-        return f"{self.evaluator} {self.placement}" if asks else self.evaluator
 
 
 @dataclass(slots=True, eq=False)
@@ -143,77 +118,11 @@ async def collect(
 def _groups(judges: list[Judge]) -> list[list[Judge]]:
     """Who is asked together: all who share the text's own cells; else one at a time, so that what its prompts have in
     common (tasks, examples) stays computed in a small cache, too."""
-    in_place = [judge for judge in judges if judge.placement == "in_place"]
-    return [in_place, *([judge] for judge in judges if judge.placement != "in_place")]
-
-
-def style_of(engine: Engine, rows: Sequence[Row]) -> Style:
-    """``plain`` for texts that stand alone or go on from their prompt, else the engine's default."""
-    continued = all(not row.prompt or row.reply[:1].isspace() for row in rows)
-    return "plain" if continued else default_style(engine)
-
-
-def conversation_of(row: Row, style: Style) -> Conversation:
-    """What the row's text replies to."""
-    return Conversation((Message("user", row.prompt or ALONE),), style)
-
-
-def possible(
-    engine: Engine,
-    preference: Preference,
-    row: Row,
-    style: Style,
-    evaluators: Sequence[str] | None = None,
-    placements: Sequence[Placement] = PLACEMENTS,
-    wordings: Sequence[str] | None = None,
-) -> tuple[list[Judge], dict[str, str]]:
-    """The judges that can be asked, and for the others why not.
-
-    Raises UsageError: unknown names, no placement, none possible (with the evaluators that are), a style that the model
-    does not allow.
-    """
-    kinds = list(dict.fromkeys(name.removesuffix(REFUSALS) for name in evaluators or preference.kinds))
-    for name in kinds:
-        check_kind(preference, name)
-    if not placements or set(placements) - set(PLACEMENTS):
-        raise UsageError(f"placements are {', '.join(PLACEMENTS)}; name at least one of them")
-    words = [preference.worded(name) for name in (wordings or preference.wordings)]
-    conversation = conversation_of(row, style)
-    prompt = Prefix(prompt_tokens(engine, conversation))
-    judges: list[Judge] = []
-    impossible: dict[str, str] = {}
-    for kind in kinds:
-        for placement in placements if kind in PLACED else (None,):
-            for worded in words:
-                # A wording that leaves this evaluator's questions as they are is no other judge.
-                section = getattr(worded, kind, None)
-                if worded is not words[0] and section is not None and section == getattr(words[0], kind, None):
-                    continue
-                try:
-                    made = make(engine, worded, conversation, prompt, kind, placement)
-                except UsageError as error:
-                    impossible.setdefault(f"{kind} {placement}" if placement else kind, str(error))
-                    continue
-                judges.append(Judge(kind, made.placement, worded.wording))
-    if not judges:
-        why = "; ".join(f"{name}: {reason}" for name, reason in impossible.items())
-        others = possible(engine, preference, row, style)[0] if evaluators else []
-        can = ", ".join(dict.fromkeys(judge.name for judge in others)) or "none of its evaluators"
-        raise UsageError(f"{engine.name} cannot be asked this way ({why}); {can} can")
-    return judges, impossible
-
-
-def make(
-    engine: Engine,
-    preference: Preference,
-    conversation: Conversation,
-    prompt: Prefix,
-    kind: str,
-    placement: Placement | None,
-) -> Evaluator:
-    """The evaluator as it is before anything is known of it: no zero, no calibration. Raises UsageError."""
-    where = placement if kind in PLACED else None
-    return make_evaluator(preference, engine, conversation, prompt, kind=kind, placement=where, zeroed=False)
+    several = [judge for judge in judges if len(parts_of(judge.evaluator)) > 1]
+    in_place = [judge for judge in judges if judge.placement == "in_place" and judge not in several]
+    others = [judge for judge in judges if judge.placement != "in_place" and judge not in several]
+    # What is made of several comes last, when its parts are known.
+    return [in_place, *([judge] for judge in others), several]
 
 
 async def judged(engine: Engine, evaluator: Evaluator, text: Prefix, complete: bool) -> tuple[Scored | None, Usage]:
@@ -287,6 +196,8 @@ class _Session:
         for fraction, cut in cuts.items():
             scores.texts[fraction][number] = engine.tokenizer.decode(tokens[:cut])
         wanted = [(judge, part) for judge, part in scores.of if judge in judges]
+        for judge, part in wanted:
+            self._put_together(row, judge, part)
         missing = [(judge, part) for judge, part in wanted if not ledger.knows(row.id, *judge.where, part)]
         in_place = not judges or judges[0].placement == "in_place"
         fluency = in_place and not all(ledger.knows(row.id, FLUENCY, "", "", part) for part in cuts)
@@ -307,6 +218,29 @@ class _Session:
             known = ledger.get(row.id, FLUENCY, "", "", part)
             means[number] = known.soft if known else None
         return len(wanted)
+
+    def _put_together(self, row: Row, judge: Judge, part: float) -> None:
+        """Where the parts of a mean are judges of this check, too, it need not be asked."""
+        names = parts_of(judge.evaluator)
+        if len(names) == 1 or self.ledger.knows(row.id, *judge.where, part):
+            return
+        preferred = self.worded[judge.wording].placement
+        found = []
+        for name in names:
+            for other in self.scores.judges:
+                placed = name not in PLACED or other.placement == preferred
+                if other.evaluator == name and other.wording == judge.wording and placed:
+                    found.append(self.ledger.get(row.id, *other.where, part))
+        known = [scored for scored in found if scored]
+        if len(known) == len(names):
+            apart = [scored.disagreement for scored in known if scored.disagreement is not None]
+            mean_of = Scored(
+                mean(scored.soft for scored in known),
+                mean(scored.hard for scored in known),
+                (),
+                mean(apart) if apart else None,
+            )
+            self.ledger.put(mean_of, row.id, *judge.where, part, row.good)
 
     async def _fluency(self, row: Row, texts: dict[float, Prefix], prompt: Prefix) -> None:
         whole = texts[1.0]

@@ -14,8 +14,9 @@ import numpy as np
 
 from rain.errors import UsageError
 from rain.preferences import ranking
+from rain.preferences.asked import Judge
 from rain.preferences.calibration import Verdict, calibrated_soft, evidence, threshold_for
-from rain.preferences.check import Judge, Scores
+from rain.preferences.check import Scores
 from rain.preferences.evaluators import REFUSALS
 from rain.preferences.labelled import groups
 from rain.preferences.ranking import Area, Clusters, Estimate, Flagged, Floats, Pairs

@@ -1,7 +1,8 @@
 """Evaluators: how the frozen model judges its own text. One file each, and one line in :func:`_makers`.
 
-An evaluator's name is a kind that the preference has a section for, with ``+refusals`` behind it if a refusal shall
-count as good, or a classifier: ``module:function`` or ``transformers:FOLDER``, which asks no language model.
+An evaluator's name is a kind that the preference has a section for, or several joined by ``+``, whose mean it is; with
+``+refusals`` behind it if a refusal shall count as good. Or a classifier, which asks no language model:
+``module:function`` or ``transformers:FOLDER``.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ Judgement: TypeAlias = Generator[list[Question], list[Result], Score | Stopped]
 Named: TypeAlias = str | Callable[..., float]
 """An evaluator by its name, or a classifier itself."""
 
+PLACED: tuple[Kind, ...] = ("choice", "yes_no", "one_word")
+"""Kinds that ask in either placement; the others have one of their own."""
 ZEROED: tuple[Kind, ...] = ("one_word", "openings")
 """Kinds whose soft score is a probability that content-free text should leave at one half."""
 REFUSALS = "+refusals"
@@ -143,14 +146,15 @@ def make_evaluator(
             )
             for part in preference.parts
         ]  # fmt: skip
-        plain: Evaluator = WeightedEvaluator(preference, parts)
+        weights = [part.weight for part in preference.parts]
+        plain: Evaluator = WeightedEvaluator(parts, weights, lowest=preference.combine == "min")
         return _with_refusals(plain, kind, lambda reply: engine.tokenizer.decode(reply.path(prompt)))
     case = Case(preference, engine, conversation, prompt, placement, shots, both_wordings, decisive)
     if kind is not None and is_classifier(kind):
         from rain.preferences.evaluators.classifier import ClassifierEvaluator, find
 
         return _with_refusals(ClassifierEvaluator(case, find(_without_suffix(kind))), kind, case.text)
-    make = _makers()[_without_suffix(kind) if isinstance(kind, str) else preference.default]
+    make = _maker(kind.removesuffix(REFUSALS) if isinstance(kind, str) else preference.default)
 
     def whole(inner: Evaluator) -> Evaluator:
         return _with_refusals(inner, kind, case.text)
@@ -176,10 +180,13 @@ def check_kind(preference: Preference | Weighted, kind: Named | None) -> None:
         from rain.preferences.evaluators.classifier import find
 
         find(_without_suffix(kind))
-    elif _without_suffix(kind) not in preference.kinds:
+        return
+    parts = parts_of(kind)
+    if set(parts) - set(preference.kinds) or len(set(parts)) < len(parts):
         raise UsageError(
             f"preference {preference.name!r} cannot be judged by {kind!r}; it supports {', '.join(preference.kinds)}, "
-            f"each also with {REFUSALS!r} behind it, and classifiers (module:function, transformers:FOLDER)"
+            f"several joined by '+', each also with {REFUSALS!r} behind it, and classifiers (module:function, "
+            "transformers:FOLDER)"
         )
 
 
@@ -201,12 +208,34 @@ def _without_suffix(kind: Named) -> Named:
     return kind.removesuffix(REFUSALS) if isinstance(kind, str) else kind
 
 
+def parts_of(kind: Named) -> list[str]:
+    """``contrastive+yes_no+refusals`` is made of contrastive and yes_no."""
+    return str(_without_suffix(kind)).split("+")
+
+
 def _with_refusals(evaluator: Evaluator, kind: Named | None, text: Callable[[Prefix], str]) -> Evaluator:
     if not isinstance(kind, str) or not kind.endswith(REFUSALS):
         return evaluator
     from rain.preferences.evaluators.with_refusals import WithRefusals
 
     return WithRefusals(evaluator, text)
+
+
+def _maker(name: str) -> Callable[[Case], Evaluator]:
+    """What makes the evaluator of that name, or the mean of several. Raises UsageError when made: a placement that not
+    all of several have a use for."""
+    makers, parts = _makers(), parts_of(name)
+    if len(parts) == 1:
+        return makers[name]
+
+    def together(case: Case) -> Evaluator:
+        from rain.preferences.evaluators.weighted import WeightedEvaluator
+
+        if case.placement is not None:
+            raise UsageError(f"{name!r} asks where each of its parts does: leave 'placement' out")
+        return WeightedEvaluator([makers[part](case) for part in parts], [1.0] * len(parts), kind=name)
+
+    return together
 
 
 def _makers() -> dict[Named, Callable[[Case], Evaluator]]:

@@ -7,21 +7,20 @@ from math import fsum
 from typing import Literal
 
 from rain.preferences.evaluators import Evaluator, Judgement
-from rain.preferences.preference import Kind, Placement
-from rain.preferences.weighted import Weighted
+from rain.preferences.preference import Placement
 from rain.search.asks import Prefix, Question, Result, Score, Stopped
 
 
 class WeightedEvaluator:
     """Soft and hard: each the mean (or minimum) of the parts' own. Soft by default as soon as one part is."""
 
-    kind: Kind = "weighted"
-
-    def __init__(self, wanted: Weighted, parts: Sequence[Evaluator]) -> None:
-        """parts: one for each of ``wanted.parts``."""
-        self._parts, self._lowest = parts, wanted.combine == "min"
-        total = fsum(part.weight for part in wanted.parts)
-        self._shares = [part.weight / total for part in wanted.parts]
+    def __init__(
+        self, parts: Sequence[Evaluator], weights: Sequence[float], *, lowest: bool = False, kind: str = "weighted"
+    ) -> None:
+        """weights: one for each of ``parts``. lowest: the minimum, not the mean."""
+        self.kind = kind
+        self._parts, self._lowest = parts, lowest
+        self._shares = [weight / fsum(weights) for weight in weights]
         in_place = all(part.placement == "in_place" for part in parts)
         self.placement: Placement = "in_place" if in_place else "quoted"
         hard = all(part.score == "hard" for part in parts)

@@ -1,0 +1,107 @@
+"""Who can be asked in a check: each evaluator, in each placement and wording that this model and preference allow."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rain.chat import Conversation, Message, Style, default_style, prompt_tokens
+from rain.engines.engine import Engine
+from rain.errors import UsageError
+from rain.preferences.evaluators import PLACED, REFUSALS, Evaluator, check_kind, make_evaluator
+from rain.preferences.labelled import Row
+from rain.preferences.preference import DEFAULT_WORDING, Placement, Preference
+from rain.search.asks import Prefix
+
+PLACEMENTS: tuple[Placement, ...] = ("in_place", "quoted")
+ALONE = "Text:\n"
+"""What a text without a prompt stands behind."""
+
+
+@dataclass(frozen=True, slots=True)
+class Judge:
+    """One judge: an evaluator, where it asks and in which words."""
+
+    evaluator: str
+    placement: Placement
+    wording: str = DEFAULT_WORDING
+
+    @property
+    def where(self) -> tuple[str, str, str]:
+        """What its scores are kept under."""
+        return self.evaluator, self.placement, self.wording
+
+    @property
+    def name(self) -> str:
+        """What the report calls it; its wordings share the name."""
+        asks = self.evaluator.removesuffix(REFUSALS) in PLACED
+        return f"{self.evaluator} {self.placement}" if asks else self.evaluator
+
+
+def style_of(engine: Engine, rows: Sequence[Row]) -> Style:
+    """``plain`` for texts that stand alone or go on from their prompt, else the engine's default."""
+    continued = all(not row.prompt or row.reply[:1].isspace() for row in rows)
+    return "plain" if continued else default_style(engine)
+
+
+def conversation_of(row: Row, style: Style) -> Conversation:
+    """What the row's text replies to."""
+    return Conversation((Message("user", row.prompt or ALONE),), style)
+
+
+def possible(
+    engine: Engine,
+    preference: Preference,
+    row: Row,
+    style: Style,
+    evaluators: Sequence[str] | None = None,
+    placements: Sequence[Placement] = PLACEMENTS,
+    wordings: Sequence[str] | None = None,
+) -> tuple[list[Judge], dict[str, str]]:
+    """The judges that can be asked, and for the others why not.
+
+    Raises UsageError: unknown names, no placement, none possible (with the evaluators that are), a style that the model
+    does not allow.
+    """
+    kinds = list(dict.fromkeys(name.removesuffix(REFUSALS) for name in evaluators or preference.kinds))
+    for name in kinds:
+        check_kind(preference, name)
+    if not placements or set(placements) - set(PLACEMENTS):
+        raise UsageError(f"placements are {', '.join(PLACEMENTS)}; name at least one of them")
+    words = [preference.worded(name) for name in (wordings or preference.wordings)]
+    conversation = conversation_of(row, style)
+    prompt = Prefix(prompt_tokens(engine, conversation))
+    judges: list[Judge] = []
+    impossible: dict[str, str] = {}
+    for kind in kinds:
+        for placement in placements if kind in PLACED else (None,):
+            for worded in words:
+                # A wording that leaves this evaluator's questions as they are is no other judge.
+                section = getattr(worded, kind, None)
+                if worded is not words[0] and section is not None and section == getattr(words[0], kind, None):
+                    continue
+                try:
+                    made = make(engine, worded, conversation, prompt, kind, placement)
+                except UsageError as error:
+                    impossible.setdefault(f"{kind} {placement}" if placement else kind, str(error))
+                    continue
+                judges.append(Judge(kind, made.placement, worded.wording))
+    if not judges:
+        why = "; ".join(f"{name}: {reason}" for name, reason in impossible.items())
+        others = possible(engine, preference, row, style)[0] if evaluators else []
+        can = ", ".join(dict.fromkeys(judge.name for judge in others)) or "none of its evaluators"
+        raise UsageError(f"{engine.name} cannot be asked this way ({why}); {can} can")
+    return judges, impossible
+
+
+def make(
+    engine: Engine,
+    preference: Preference,
+    conversation: Conversation,
+    prompt: Prefix,
+    kind: str,
+    placement: Placement | None,
+) -> Evaluator:
+    """The evaluator as it is before anything is known of it: no zero, no calibration. Raises UsageError."""
+    where = placement if kind in PLACED else None
+    return make_evaluator(preference, engine, conversation, prompt, kind=kind, placement=where, zeroed=False)
