@@ -3,11 +3,12 @@
     python benchmarks/arms.py --arm soft: --arm hard:score=hard --out build/scores.jsonl
     python benchmarks/arms.py --arm faithful: --arm fast:mode=fast --openings A.txt B.txt --out build/fast.jsonl
 
-An arm is NAME:KEY=VALUE,…, where a key is ``mode`` (faithful unless given) or a constant of the search. The others are
-compared with the first. Model, judge, heading and seeds are those of `benchmarks/positive.py`. One JSON line a sample
-appended to --out; run it again to go on where it stopped. The result is one JSON object on standard output: per arm the
-share of positive continuations by VADER, the mean compound, iterations per committed set, forward tokens per token; per
-other arm the paired differences and the ratio of iterations per set, with 95 % intervals (bootstrap over openings).
+An arm is NAME:KEY=VALUE,…, where a key is ``mode`` (faithful unless given), ``evaluator`` or a constant of the search.
+The others are compared with the first. Model, heading, seeds and the judge that is not named are those of
+`benchmarks/positive.py`. One JSON line a sample is appended to --out; run it again to go on where it stopped. Prints one
+JSON object: per arm the share of positive continuations by VADER, the mean compound, iterations per committed set,
+forward tokens per token; per other arm the paired differences and the ratio of iterations per set, with 95 % intervals
+(bootstrap over openings).
 """
 
 from __future__ import annotations
@@ -120,13 +121,13 @@ def take(
 
 async def reply(model: rain.Model, opening: str, asked: dict[str, str], options: argparse.Namespace) -> dict[str, Any]:
     """One reply as positive.py's proof asks for it, with the number of committed sets."""
-    settings = {name: value for name, value in asked.items() if name != "mode"}
+    settings = {name: value for name, value in asked.items() if name not in ("mode", "evaluator")}
     sets = 0
     async for event in model.stream(
         opening,
         preset="positive",
         preference="positive",
-        evaluator=options.evaluator,
+        evaluator=asked.get("evaluator", options.evaluator),
         style="plain",
         system=options.heading or None,
         mode=asked.get("mode", "faithful"),

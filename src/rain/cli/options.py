@@ -61,8 +61,8 @@ Evaluator = Annotated[
     _option(
         "--evaluator",
         panel=WANT,
-        help="contrastive, choice, yes_no, one_word or openings, or several joined by '+'; any of them '+refusals'; or a classifier, "
-        "module:function or transformers:FOLDER. Default the preference's own.",
+        help="contrastive, choice, yes_no, one_word or openings, or several joined by '+'; any of them '+refusals'; or "
+        "a classifier, module:function or transformers:FOLDER. Default the preference's own.",
     ),
 ]
 Placement = Annotated[
