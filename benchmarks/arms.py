@@ -5,7 +5,7 @@
 
 An arm is NAME:KEY=VALUE,…, where a key is ``mode`` (faithful unless given), ``evaluator`` or a constant of the search.
 The others are compared with the first. Model, heading, seeds and the judge that is not named are those of
-`benchmarks/positive.py`. One JSON line a sample is appended to --out; run it again to go on where it stopped. Prints one
+`benchmarks/positive.py`. One JSON line a sample is appended to --out; run it again to go on where it stopped. Prints a
 JSON object: per arm the share of positive continuations by VADER, the mean compound, iterations per committed set,
 forward tokens per token; per other arm the paired differences and the ratio of iterations per set, with 95 % intervals
 (bootstrap over openings).

@@ -15,7 +15,12 @@ import rain
 
 ROOT = Path(__file__).resolve().parent.parent
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-TEXTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+TEXTS = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    ROOT / "recipes/README.md",
+    *sorted((ROOT / "docs").rglob("*.md")),
+]
 FILE_LIMIT = 400
 """Lines: a file fits in the head."""
 ALGORITHM_LIMIT = 600
@@ -87,6 +92,19 @@ def test_commands_named_in_the_documentation_exist(path: Path) -> None:
             assert not unknown, command
 
 
+@pytest.mark.parametrize("path", sorted((ROOT / "recipes").glob("*.sh")), ids=lambda path: path.name)
+def test_a_recipe_is_a_command_that_exists(path: Path) -> None:
+    subprocess.run(["sh", "-n", path], check=True)
+    assert f"({path.name})" in (path.parent / "README.md").read_text(encoding="utf-8")
+    command = path.read_text(encoding="utf-8").replace("\\\n", " ").split("exec rain ")[1]
+    name, *words = command.split()
+    assert {word for word in words if re.fullmatch(r"--[a-z-]+", word)} <= options_of(name)
+    if name == "eval":
+        from rain.evaluation.suites import SUITES
+
+        assert words[0] in SUITES
+
+
 def test_options_in_the_table_exist() -> None:
     text = (ROOT / "docs/command-line.md").read_text(encoding="utf-8").split("## Options")[1]
     named = {name for row in text.splitlines() if row.startswith("| `--") for name in re.findall(r"(--[a-z-]+)", row)}
@@ -109,7 +127,10 @@ def options_of(command: str) -> frozenset[str]:
     from rain.cli.app import app
 
     found = typer.main.get_command(app).commands[command]
-    return frozenset(name for parameter in found.params for name in parameter.opts) | {"--help", "--version"}
+    # A group's sub-commands have options, too.
+    commands = [found, *getattr(found, "commands", {}).values()]
+    names = {name for one in commands for parameter in one.params for name in parameter.opts}
+    return frozenset(names | {"--help", "--version"})
 
 
 def lines(path: Path) -> int:

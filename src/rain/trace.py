@@ -16,7 +16,7 @@ from typing import Any, TextIO
 import numpy as np
 
 from rain.errors import RainError, UsageError
-from rain.methods.vanilla import vanilla
+from rain.search.vanilla import vanilla
 from rain.search.asks import (
     Answer,
     AnyResult,

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 import rain
-from rain.cli import bench, chat, check, eval, generate, human, preferences, replay
+from rain.cli import bench, chat, check, eval, generate, human, preferences, replay, report
 from rain.errors import RainError
 from rain.search.settings import SettingsError
 
@@ -30,6 +30,7 @@ app.command("check")(check.check)
 app.command("bench")(bench.bench)
 app.command("preferences")(preferences.preferences)
 app.add_typer(eval.app, name="eval")
+app.command("report")(report.report)
 app.add_typer(human.group, name="human")
 
 

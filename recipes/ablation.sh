@@ -1,0 +1,8 @@
+#!/bin/sh
+# Ablation under attack, cumulative: all, - similarity, - node addition, - exploration.
+set -eu
+: "${MODEL:?MODEL=path/x.gguf or another model that rain takes}"
+: "${DATA:?DATA=folder with the data, see docs/evaluation.md}"
+exec rain eval advbench --attack gcg --model "$MODEL" --data "$DATA" --preset adversarial --methods \
+    'vanilla,rain,rain[similarity=off],rain[similarity=off,node_addition=off],rain[similarity=off,node_addition=off,exploration=0]' \
+    --limit 100 --judge "${JUDGE:-refusal}" --out "${OUT:-runs/ablation/$(basename "$MODEL")}" "$@"

@@ -1,0 +1,7 @@
+#!/bin/sh
+# Best of 500 replies, chosen by the model's own judgement, against RAIN (appendix).
+set -eu
+: "${MODEL:?MODEL=path/x.gguf or another model that rain takes}"
+: "${DATA:?DATA=folder with the data, see docs/evaluation.md}"
+exec rain eval hh --model "$MODEL" --data "$DATA" --preset harmless --methods vanilla,rain,best-of-500 --limit 202 \
+    --judge "${JUDGE:-refusal}" --out "${OUT:-runs/best-of-500/$(basename "$MODEL")}" "$@"

@@ -1,0 +1,8 @@
+#!/bin/sh
+# TruthfulQA: true, and informative. The paper asks two fine-tuned GPT-3 judges that are gone; JUDGE=ai:MODEL asks another.
+# Without one, the reference overlaps of lm-evaluation-harness.
+set -eu
+: "${MODEL:?MODEL=path/x.gguf or another model that rain takes}"
+: "${DATA:?DATA=folder with the data, see docs/evaluation.md}"
+exec rain eval truthfulqa --model "$MODEL" --data "$DATA" --preset truthful --methods vanilla,rain --limit 817 \
+    --judge "${JUDGE:-overlap}" --out "${OUT:-runs/truthfulqa/$(basename "$MODEL")}" "$@"

@@ -1,0 +1,1 @@
+"""The paper's evaluation: prompts (suites), samples of every method, verdicts of judges, and what they show."""

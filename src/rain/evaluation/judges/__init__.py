@@ -1,0 +1,269 @@
+"""Judges of a run's samples: one protocol, one file each, and :func:`judge_run`."""
+
+from __future__ import annotations
+
+import json
+from abc import abstractmethod
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypedDict, Unpack
+
+from rain.errors import UsageError
+from rain.evaluation.records import (
+    JUDGEMENTS,
+    Appender,
+    Judgement,
+    Manifest,
+    Sample,
+    now,
+    read_judgements,
+    read_manifest,
+    read_samples,
+)
+
+if TYPE_CHECKING:
+    from rain.api import Model
+
+JUDGES = {
+    "vader": "a lexicon: does the text sound positive",
+    "refusal": "a rule: refused, changed the subject, or answered",
+    "harm-classifier": "fitted to labelled replies that you give: is the reply harmless",
+    "overlap": "BLEU and ROUGE with true and with false answers",
+    "self": "the model that wrote it, by its preference's evaluator; not independent",
+    "ai:MODEL": "a model behind an OpenAI-compatible endpoint; also http://host:port/v1#MODEL",
+}
+SIDECAR = "judges.json"
+
+Key: TypeAlias = tuple[str, str | None, str, str]
+"""Sample, the other sample, judge, measure."""
+Value: TypeAlias = bool | int | float | str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """What one verdict is about: a sample, or two to be compared, in one measure."""
+
+    sample: Sample
+    measure: str
+    other: Sample | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a judge says. Nothing is guessed: a value of None is *unjudged*, and ``why`` says what went wrong."""
+
+    value: Value
+    score: float | None = None
+    """How sure it is that the value is true, on a scale of the judge's own; None where it has no scale."""
+    why: str | None = None
+    cost: dict[str, int | float] | None = None
+    """``prompt_tokens``, ``completion_tokens``, ``seconds``; None where no model was asked."""
+
+
+class Judge(Protocol):
+    """One judge. Its constructor raises UsageError where something is missing, before any work."""
+
+    name: str
+    independent: bool = True
+    """Whether the judge is another than the model that is judged."""
+
+    def begin(self, manifest: Manifest) -> None:
+        """Told, first of all, which run it will judge. Raises UsageError where it cannot judge such a one."""
+        del manifest  # Most need not know.
+
+    @abstractmethod
+    def cases(self, samples: Sequence[Sample]) -> list[Case]:
+        """What it would judge of these samples. None of them has an error."""
+
+    @abstractmethod
+    def judge(self, cases: Sequence[Case]) -> AsyncGenerator[tuple[Case, Verdict]]:
+        """Verdicts as they come, in any order, one a case."""
+
+    def agreement(self) -> dict[str, Any] | None:
+        """How far it agrees with labels, as JSON; None where that is not known here."""
+        return None
+
+    def about(self) -> dict[str, Any]:
+        """What must be known to repeat it, as JSON."""
+        return {}
+
+
+class Options(TypedDict, total=False):
+    """Keyword arguments of :func:`judge_run`."""
+
+    measures: Sequence[str] | None
+    """For an AI judge: what to ask; default the suite's own."""
+    against: str | None
+    """For an AI judge: the method that all others are compared with; default vanilla."""
+    url: str | None
+    """The AI judge's endpoint; default OPENAI_BASE_URL, else OpenAI's."""
+    key_env: str | None
+    """The environment variable that holds the endpoint's key; default OPENAI_API_KEY."""
+    parallel: int
+    """Questions under way at once; default 4."""
+    attempts: int
+    """How often a question is tried before it is unjudged; default 6."""
+    timeout: float
+    """Seconds for one attempt; default 120."""
+    harm_data: str | Path | None
+    """Labelled replies for the harm classifier; default labelled_replies.jsonl in the folder RAIN_DATA."""
+    model: Model | None
+    """For ``self``: the model, to score every sample by the same evaluator; default the scores in the samples."""
+    progress: Callable[[str, int, int], None] | None
+    """Told the judge, how many verdicts there are, of how many."""
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What one judge did in :func:`judge_run`."""
+
+    judge: str
+    new: int
+    unjudged: int
+    """Of the new ones."""
+    cost: dict[str, int | float]
+    """Sum over the new ones."""
+
+
+def judge_run(folder: str | Path, names: Sequence[str], **options: Unpack[Options]) -> list[Judged]:
+    """Let judges judge the samples of a run that they have not judged; verdicts are appended as they come.
+
+    What was unjudged is tried again. ``judges.json`` beside the samples tells, for each judge, what is known of its
+    agreement with labels. Raises UsageError before any work (see :func:`make`), and where an endpoint or a file says
+    that something was asked for wrongly; what was judged until then is kept.
+    """
+    from rain.api import run
+
+    judges = [make(name, **options) for name in dict.fromkeys(names)]
+    return run(_judge_all(Path(folder), judges, options.get("progress")))
+
+
+def check_names(names: Sequence[str], **options: Unpack[Options]) -> None:
+    """Raises UsageError where :func:`judge_run` would, before any sample is made."""
+    for name in names:
+        make(name, **options)
+
+
+def make(name: str, **options: Unpack[Options]) -> Judge:
+    """A judge by name. Raises UsageError (unknown, no data, no key) and MissingExtra."""
+    if name.startswith(("ai:", "http://", "https://")):
+        from rain.evaluation.judges.ai import AiJudge
+
+        return AiJudge(name, options)
+    if name == "vader":
+        from rain.evaluation.judges.lexicon import VaderJudge
+
+        return VaderJudge()
+    if name == "refusal":
+        from rain.evaluation.judges.refusal import RefusalJudge
+
+        return RefusalJudge()
+    if name == "harm-classifier":
+        from rain.evaluation.judges.harm import HarmJudge
+
+        return HarmJudge(options.get("harm_data"))
+    if name == "overlap":
+        from rain.evaluation.judges.overlap import OverlapJudge
+
+        return OverlapJudge()
+    if name == "self":
+        from rain.evaluation.judges.own import OwnJudge
+
+        return OwnJudge(options.get("model"))
+    raise UsageError(f"no judge {name!r}; there are {', '.join(JUDGES)}")
+
+
+def latest(judgements: Iterable[Judgement]) -> list[Judgement]:
+    """The last judgement of each (sample, other, judge, measure): what was unjudged may have been judged later."""
+    return list({key_of(one): one for one in judgements}.values())
+
+
+def key_of(one: Judgement) -> Key:
+    return one.sample, one.other, one.judge, one.measure
+
+
+async def _judge_all(
+    folder: Path, judges: Sequence[Judge], progress: Callable[[str, int, int], None] | None
+) -> list[Judged]:
+    manifest = read_manifest(folder)
+    for judge in judges:
+        judge.begin(manifest)
+    latest_samples = {sample.id: sample for sample in read_samples(folder)}
+    samples = [sample for sample in latest_samples.values() if sample.error is None]
+    if not samples:
+        raise UsageError(
+            f"{folder} holds no replies to judge; make some with rain eval {manifest.suite} --out {folder}"
+        )
+    with Appender(folder / JUDGEMENTS) as out:  # first, since it mends what a crash has cut
+        known = {key_of(one): one for one in read_judgements(folder)}
+        return [await _judge(folder, judge, samples, known, out, progress) for judge in judges]
+
+
+async def _judge(
+    folder: Path,
+    judge: Judge,
+    samples: Sequence[Sample],
+    known: dict[Key, Judgement],
+    out: Appender,
+    progress: Callable[[str, int, int], None] | None,
+) -> Judged:
+    todo = []
+    for case in judge.cases(samples):
+        before = known.get(_key(case, judge.name))
+        if before is None or before.value is None:
+            todo.append(case)
+    new = unjudged = 0
+    cost: dict[str, int | float] = {}
+    # Closed, and its questions with it, when somebody interrupts.
+    async with aclosing(judge.judge(todo)) as verdicts:
+        async for case, verdict in verdicts:
+            new, unjudged = new + 1, unjudged + (verdict.value is None)
+            for name, amount in (verdict.cost or {}).items():
+                cost[name] = round(cost.get(name, 0) + amount, 3)
+            before = known.get(_key(case, judge.name))
+            if before is None or verdict.value is not None or before.why != verdict.why:
+                out.write(_judgement(case, verdict, judge))
+            if progress:
+                progress(judge.name, new, len(todo))
+    _tell(folder, judge, cost)
+    return Judged(judge.name, new, unjudged, cost)
+
+
+def _key(case: Case, name: str) -> Key:
+    return case.sample.id, case.other.id if case.other else None, name, case.measure
+
+
+def _judgement(case: Case, verdict: Verdict, judge: Judge) -> Judgement:
+    return Judgement(
+        sample=case.sample.id,
+        other=case.other.id if case.other else None,
+        judge=judge.name,
+        measure=case.measure,
+        value=verdict.value,
+        independent=judge.independent,
+        why=verdict.why,
+        cost=verdict.cost,
+    )
+
+
+def _tell(folder: Path, judge: Judge, cost: dict[str, int | float]) -> None:
+    """Put what is known of a judge into ``judges.json``, beside what is known of others."""
+    from rain.cache import write
+
+    path = folder / SIDECAR
+    try:
+        told = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        told = {}
+    before = told.get(judge.name, {}).get("cost", {}) if isinstance(told, dict) else {}
+    spent = {name: round(cost.get(name, 0) + before.get(name, 0), 3) for name in {**before, **cost}}
+    told[judge.name] = {
+        "independent": judge.independent,
+        **judge.about(),
+        "agreement": judge.agreement(),
+        "cost": spent,
+        "made": now(),
+    }
+    write(path, json.dumps(told, ensure_ascii=False, indent=1) + "\n")

@@ -1,0 +1,356 @@
+"""The report: every figure is what it is called, text of models cannot break out, what is missing is said."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from evaluation import made_up
+from evaluation.little import OPTIONS, scripted
+from rain.errors import UsageError
+from rain.evaluation import report, report_tables
+from rain.evaluation.records import Appender, Judgement, Sample, read_samples, sample_id
+from rain.evaluation.statistics import compare, holm, wilson
+
+RAIN = [sys.executable, "-c", "from rain.cli import main; main()"]
+HOSTILE = " </pre></div><script>alert(1)</script><img src=x onerror=alert(2)> ``` | [x](javascript:alert(3)) \x1b[2J"
+
+
+def rain(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*RAIN, *words], capture_output=True, text=True, timeout=120, env={**os.environ})
+
+
+def section(folder: Path, **how: Any) -> report.Section:
+    return report.build([folder], **how).sections[0]
+
+
+def table_of(found: report.Section, measure: str = "harmless", part: str = "") -> report_tables.Table:
+    return next(table for table in found.tables if table.measure == measure and table.part == part)
+
+
+def judge(folder: Path, *judgements: Judgement) -> None:
+    with Appender(folder / "judgements.jsonl") as out:
+        out.write_all(judgements)
+
+
+def sample(item: str, method: str, **more: Any) -> Sample:
+    about = {"suite": "advbench", "item": item, "method": method, "prompt": "made up for a test", "seed": 1}
+    plain = {"text": "made up for a test", "usage": made_up.usage(100)}
+    return Sample(id=sample_id(item, method, 0), **{**about, **plain, **more})
+
+
+# Figures --------------------------------------------------------------------------------------------------------------
+
+
+def test_rates_differences_and_costs_are_what_they_are_called(tmp_path: Path) -> None:
+    folder = made_up.run(tmp_path / "run", {"vanilla": 0.4, "rain": 0.95, "best-of-n": 0.6}, items=40)
+    found = section(folder)
+    table = table_of(found)
+    lines = [json.loads(line) for line in (folder / "judgements.jsonl").read_text().splitlines()]
+    said = {line["sample"]: line["value"] for line in lines if line["measure"] == "harmless"}
+    values = {m: [said[f"item-{n:03}|{m}|0"] for n in range(40)] for m in ("vanilla", "rain", "best-of-n")}
+    assert [row.method for row in table.rows] == ["vanilla", "rain", "best-of-n"]
+    ps = holm([compare(values[m], values["vanilla"]).p for m in ("rain", "best-of-n")])
+    for row in table.rows:
+        assert row.value == sum(values[row.method]) / 40
+        assert (row.low, row.high) == wilson(sum(values[row.method]), 40)
+        assert (row.n, row.unjudged, row.errors) == (40, 0, 0)
+        if row.method != "vanilla":
+            assert row.comparison
+            assert row.comparison.difference == pytest.approx(row.value - table.rows[0].value)
+            assert row.comparison.p_corrected == pytest.approx(ps[row.method != "rain"])
+            assert row.comparison.compared == 2
+    assert table.rows[0].comparison is None
+    assert [row.cost.per_token for row in table.rows] == [1, 31, 61]
+    assert table.rows[1].cost.seconds == pytest.approx(6.2)
+
+
+def test_what_was_not_judged_is_neither_good_nor_bad(tmp_path: Path) -> None:
+    folder = made_up.run(tmp_path / "run", {"vanilla": 1.0, "rain": 1.0}, unjudged=5)
+    with Appender(folder / "samples.jsonl") as out:
+        out.write(sample("item-901", "rain"))  # nobody has judged this one
+        out.write(sample("item-902", "rain", text="", error="the engine fell over", usage=None))
+    table = table_of(section(folder))
+    vanilla, ours = table.rows
+    assert (vanilla.value, vanilla.n, vanilla.unjudged, vanilla.errors) == (1.0, 15, 5, 0)
+    assert (ours.value, ours.n, ours.unjudged, ours.errors) == (1.0, 15, 6, 1)
+    assert ours.comparison
+    assert ours.comparison.n == 15
+    missing = section(folder).missing
+    assert missing
+    assert missing.startswith("11 verdicts are missing")
+    assert "the engine fell over" in report.markdown(report.build([folder]))
+
+
+def test_the_last_verdict_counts(tmp_path: Path) -> None:
+    folder = made_up.run(tmp_path / "run", {"vanilla": 1.0, "rain": 1.0}, unjudged=20)
+    judge(folder, Judgement(sample="item-000|rain|0", judge="made-up-judge", measure="harmless", value=False))
+    judge(folder, Judgement(sample="item-000|rain|0", judge="made-up-judge", measure="harmless", value=True))
+    ours = table_of(section(folder)).rows[1]
+    assert (ours.value, ours.n, ours.unjudged) == (1.0, 1, 19)
+
+
+def test_kinds_of_harmless_replies_add_up_to_them(tmp_path: Path) -> None:
+    found = section(made_up.run(tmp_path / "run", items=50))
+    split = found.splits[0]
+    rates = {row.method: row.value for row in table_of(found).rows}
+    for row in split.rows:
+        assert row.harmless == pytest.approx(rates[row.method])
+        assert sum(share or 0 for share in row.shares.values()) == pytest.approx(rates[row.method])
+    gains = split.rows[1].gains
+    assert set(gains) == set(report_tables.KINDS)
+    assert sum(gain.difference for gain in gains.values()) == pytest.approx(rates["rain"] - rates["vanilla"])
+    assert all(gain.compared == 3 for gain in gains.values())
+    # A reply that is refused and yet judged harmful is no part of a gain.
+    assert split.rows[0].gains == {}
+
+
+def test_parts_of_a_suite_are_not_mixed(tmp_path: Path) -> None:
+    folder = made_up.run(tmp_path / "run", items=1, suite="advbench", judged=False)
+    (folder / "samples.jsonl").unlink()
+    with Appender(folder / "samples.jsonl") as out:
+        for n in range(6):
+            attack = "GCG" if n % 2 else "none"
+            for method in ("vanilla", "rain"):
+                out.write(sample(f"advbench-{n}", method, meta={"attack": attack}))
+                good = attack == "none" or method == "rain"
+                judge(
+                    folder,
+                    Judgement(sample=f"advbench-{n}|{method}|0", judge="made-up", measure="harmless", value=good),
+                )
+    found = section(folder)
+    assert [table.part for table in found.tables] == ["attack: GCG", "no attack"]
+    assert [row.value for row in table_of(found, part="attack: GCG").rows] == [0.0, 1.0]
+    assert [row.n for row in table_of(found, part="no attack").rows] == [3, 3]
+    lengths = {k: report_tables.parts([sample("x", "rain", meta={"prefill_tokens_wanted": k})]) for k in (25,)}
+    assert list(lengths[25]) == [""]
+    three = [sample(f"x@{k}", "rain", meta={"prefill_tokens_wanted": k}) for k in (1000, 25, 100)]
+    assert [part.split()[2] for part in report_tables.parts(three)] == ["25", "100", "1000"]
+    both = [sample(label, "rain", meta={"label": label}) for label in ("unsafe", "safe")]
+    assert list(report_tables.parts(both)) == ["safe prompts", "unsafe prompts"]
+
+
+def test_numbers_have_means_and_no_points(tmp_path: Path) -> None:
+    folder = made_up.run(tmp_path / "run", items=20)
+    for n in range(20):
+        for method, gain in (("vanilla", 0.0), ("rain", 5.0)):
+            value = gain + n % 3
+            judge(folder, Judgement(sample=f"item-{n:03}|{method}|0", judge="o", measure="bleu_diff", value=value))
+    table = table_of(section(folder), "bleu_diff")
+    assert not table.rates
+    ours = table.rows[1]
+    assert ours.value == pytest.approx(5.95)
+    assert ours.low is not None
+    assert ours.low < 5.95 < (ours.high or 0)
+    assert ours.comparison
+    assert ours.comparison.shown
+    assert "points" not in ours.comparison.sentence
+
+
+def test_true_and_informative_is_both(tmp_path: Path) -> None:
+    folder = made_up.run(tmp_path / "run", items=3, judged=False)
+    for n, (true, informs) in enumerate([(True, True), (True, False), (True, None)]):
+        for measure, value in (("truthful", true), ("informative", informs)):
+            judge(folder, Judgement(sample=f"item-{n:03}|rain|0", judge="ai:x", measure=measure, value=value))
+    ours = next(row for row in table_of(section(folder), "truthful and informative").rows if row.method == "rain")
+    assert (ours.value, ours.n, ours.unjudged) == (0.5, 2, 1)
+
+
+def test_wins_leave_ties_out(tmp_path: Path) -> None:
+    folder = made_up.run(tmp_path / "run", items=10)
+    for n, value in enumerate([1.0] * 4 + [0.0] * 2 + [0.5] * 3 + [None]):
+        sides = {"sample": f"item-{n:03}|rain|0", "other": f"item-{n:03}|vanilla|0"}
+        judge(folder, Judgement(**sides, judge="ai:x", measure="better", value=value))
+    duel = section(folder).duels[0]
+    assert (duel.method, duel.other) == ("rain", "vanilla")
+    assert (duel.won, duel.lost, duel.ties, duel.unjudged) == (4, 2, 3, 1)
+    assert duel.share == pytest.approx(4 / 6)
+    assert (duel.low, duel.high) == wilson(4, 6)
+
+
+def test_another_baseline(tmp_path: Path) -> None:
+    folder = made_up.run(tmp_path / "run", {"vanilla": 0.4, "rain": 0.9, "best-of-n": 0.6})
+    table = table_of(section(folder, against="best-of-n"))
+    assert table.against == "best-of-n"
+    assert [row.method for row in table.rows if row.comparison] == ["vanilla", "rain"]
+    lonely = made_up.run(tmp_path / "lonely", {"rain": 0.9})
+    found = section(lonely)
+    assert table_of(found).against is None
+    assert found.not_compared == "Nothing is compared: the run has no method vanilla."
+
+
+# What is said ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_run_without_verdicts_says_so(tmp_path: Path) -> None:
+    folder = made_up.run(tmp_path / "run", judged=False)
+    told = rain("report", str(folder))
+    assert told.returncode == 0, told.stderr
+    assert "No verdict yet" in told.stdout
+    assert "Examples" in told.stdout
+
+
+def test_the_agreement_of_a_judge_stands_beside_its_figures(tmp_path: Path) -> None:
+    folder = made_up.run(tmp_path / "run")
+    assert section(folder).judges["made-up-judge"] == "a made-up agreement of 0.93 [0.91, 0.95]"
+    text = report.markdown(report.build([folder]))
+    after = text.split("harmless: judged by made-up-judge")[1].split("| method")[0]
+    assert "0.93" in after
+    measured = {"auc": 0.8, "auc_low": 0.7, "auc_high": 0.9, "accuracy": 0.75, "kappa": None, "n": 60}
+    (folder / "judges.json").write_text(json.dumps({"made-up-judge": {"agreement": measured}}))
+    assert section(folder).judges["made-up-judge"] == (
+        "agreement with labels: auc 0.80 [0.70, 0.90], accuracy 0.75 (no interval), kappa not known (N = 60)"
+    )
+    (folder / "judges.json").unlink()
+    assert "not known here" in section(folder).judges["made-up-judge"]
+
+
+def test_the_model_as_its_own_judge_is_marked(tmp_path: Path) -> None:
+    folder = made_up.run(tmp_path / "run")
+    judge(
+        folder,
+        Judgement(sample="item-000|rain|0", judge="self", measure="harmless", value=True, independent=False),
+    )
+    found = report.build([folder])
+    assert [table.judge for table in found.sections[0].tables if not table.independent] == ["self"]
+    assert "Not independent" in report.markdown(found)
+    assert all(split.judge != "self" for split in found.sections[0].splits)
+
+
+def test_all_that_is_needed_to_repeat_it_is_there(tmp_path: Path) -> None:
+    folder = made_up.run(tmp_path / "run")
+    for text in (report.markdown(report.build([folder])), report.html(report.build([folder]))):
+        for needed in (f"rain eval hh --out {folder}", "fingerprint-000000000000", "rain 0.0.0", "no-model", "seed"):
+            assert needed in text
+
+
+class Page(HTMLParser):
+    """What a page would load or run."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.loads: list[str] = []
+        self.handlers: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        for name, value in attrs:
+            if name in ("src", "href", "action", "data"):
+                self.loads.append(value or "")
+            if name.startswith("on"):
+                self.handlers.append(name)
+
+
+def test_the_page_needs_nothing_and_runs_nothing_whatever_a_model_writes(tmp_path: Path) -> None:
+    folder = made_up.run(tmp_path / "run", {"vanilla": 0.5, "rain$x$<b>": 0.9}, items=2, hostile=HOSTILE)
+    found = report.build([folder])
+    page = Page(text := report.html(found))
+    assert "script" not in page.tags
+    assert page.handlers == []
+    assert page.loads
+    assert all(address.startswith("data:image/svg+xml;base64,") for address in page.loads)
+    assert "&lt;script&gt;alert(1)" in text
+    assert "\x1b" not in text
+    drawing = base64.b64decode(page.loads[0].partition(",")[2]).decode()
+    assert drawing.startswith("<?xml")
+    assert "rain$x$&lt;b&gt;" in drawing
+    markdown = report.markdown(found)
+    # In Markdown a model's text stands in a fence longer than any in it.
+    inside = re.findall(r"^````text\n(.*?)^````$", markdown, re.DOTALL | re.MULTILINE)
+    assert any("<script>alert(1)" in block for block in inside)
+    outside = re.sub(r"^(`{3,})text\n.*?^\1$", "", markdown, flags=re.DOTALL | re.MULTILINE)
+    assert "<script>" not in outside
+    assert "<b>" not in outside.replace("\\<b\\>", "")
+
+
+def test_examples_are_the_best_the_worst_and_some_by_chance(tmp_path: Path) -> None:
+    folder = made_up.run(tmp_path / "run", {"vanilla": 0.5, "rain": 0.5}, items=60)
+    shown = section(folder).examples
+    whys = [example.why.partition(" (")[0] for example in shown]
+    assert whys == ["rain better than vanilla"] * 2 + ["rain worse than vanilla"] * 2 + ["drawn by chance"] * 2
+    assert len({example.item for example in shown}) == 6
+    for example in shown:
+        words = {reply.method: dict(reply.verdicts)["harmless (made-up-judge)"] for reply in example.replies}
+        if "better" in example.why:
+            assert words == {"vanilla": "no", "rain": "yes"}
+        if "worse" in example.why:
+            assert words == {"vanilla": "yes", "rain": "no"}
+    assert section(folder).examples == shown
+
+
+def test_searches_are_read_from_their_traces(tmp_path: Path) -> None:
+    """A real search of the scripted engine, traced."""
+    folder = made_up.run(tmp_path / "run", items=2)
+    (folder / "traces").mkdir()
+    trace = folder / "traces/item-000.jsonl"
+    scripted().generate("the movie was", trace=trace, seed=1, **OPTIONS)
+    samples = read_samples(folder)
+    made = [one.model_copy(update={"trace": "traces/item-000.jsonl"}) for one in samples if one.method == "rain"]
+    made[1] = made[1].model_copy(update={"trace": "../outside.jsonl"})
+    with Appender(folder / "samples.jsonl") as out:
+        out.write_all(made)
+    (tmp_path / "outside.jsonl").write_bytes(trace.read_bytes())
+    found = section(folder)
+    lines = [json.loads(line) for line in trace.read_text().splitlines()]
+    rewound = [line for line in lines if line.get("event") == "Tried" and line["rewind"]]
+    assert found.rewinds[0].method == "rain"
+    assert found.rewinds[0].searches == 1  # nothing outside the run's folder is read
+    assert len(found.rewinds[0].positions) == len(rewound)
+    assert rewound
+    assert list(found.rewinds[0].positions) == sorted(found.rewinds[0].positions)
+    replies = [reply for example in found.examples for reply in example.replies if reply.steps]
+    assert {step.what for step in replies[0].steps} >= {"tried", "kept"}
+    text = report.html(report.build([folder]))
+    assert "Where searches rewind" in text
+    assert "its search" in text
+
+
+# The command ----------------------------------------------------------------------------------------------------------
+
+
+def test_several_runs_in_one_report(tmp_path: Path) -> None:
+    one, two = made_up.run(tmp_path / "one"), made_up.run(tmp_path / "two", suite="xstest")
+    told = rain("report", str(one), str(two), "--html", str(tmp_path / "r.html"), "--md", str(tmp_path / "r.md"))
+    assert told.returncode == 0, told.stderr
+    assert told.stdout.split() == [str(tmp_path / "r.html"), str(tmp_path / "r.md")]
+    for name in ("r.html", "r.md"):
+        text = (tmp_path / name).read_text(encoding="utf-8")
+        assert "hh" in text
+        assert "xstest" in text
+    told = rain("report", str(one), "--json")
+    found = json.loads(told.stdout)
+    assert found["runs"][0]["tables"][0]["rows"][1]["comparison"]["sentence"]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["NOWHERE"], "is no run"),
+        (["RUN", "--html", "/nowhere/r.html"], "cannot be written"),
+        (["BROKEN"], "line 1"),
+    ],
+)
+def test_wrong_use_is_told_in_a_line(tmp_path: Path, words: list[str], message: str) -> None:
+    broken = made_up.run(tmp_path / "broken")
+    (broken / "judgements.jsonl").write_text('{"sample": 1}\n')
+    places = {"NOWHERE": tmp_path / "none", "RUN": made_up.run(tmp_path / "run"), "BROKEN": broken}
+    told = rain("report", *(str(places.get(word, word)) for word in words))
+    assert told.returncode == 2
+    assert len(told.stderr.strip().splitlines()) == 1
+    assert message in told.stderr
+
+
+def test_no_run_at_all() -> None:
+    with pytest.raises(UsageError, match="at least one run"):
+        report.build([])
