@@ -245,6 +245,16 @@ def test_a_prompt_longer_than_the_context_is_refused() -> None:
         ask(Model(ScriptedEngine(context=32)), " the movie was" * 20)
 
 
+@pytest.mark.parametrize("prompt", [" the movie was.", " the movie was"])
+def test_a_prompt_that_ends_a_clause_is_no_clause_of_the_reply(model: Model, prompt: str) -> None:
+    passing = {"mode": "optimistic", "seed": 1}
+    whole = ask(model, prompt, **passing, settings={**QUICK, "gate": -1.0})
+    clauses = ask(model, prompt, **passing, settings={**QUICK, "gate": -1.0, "hold_back": "clause"})
+    assert clauses.text == whole.text
+    assert clauses.text
+    assert clauses.stopped_by is None
+
+
 @pytest.mark.parametrize("mode", ["vanilla", "optimistic", "faithful", "fast"])
 def test_a_finished_search_is_gone_without_the_garbage_collector(mode: str, model: Model) -> None:
     def prefixes() -> int:
@@ -256,7 +266,7 @@ def test_a_finished_search_is_gone_without_the_garbage_collector(mode: str, mode
         before = prefixes()
         reply = ask(model, mode=mode, settings={**QUICK, "gate": 1.0})
         assert reply.usage.completion_tokens > 0
-        model._recent.clear()
+        model.forget()
         assert prefixes() == before
     finally:
         gc.enable()

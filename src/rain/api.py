@@ -146,6 +146,10 @@ class Model:
             if writer:
                 writer.close()
 
+    def forget(self) -> None:
+        """Let go of the prompts that are kept in the cache for what may come next."""
+        self._recent.clear()
+
     def _forget_others(self, prompt: Prefix) -> None:
         """Let go of prompts that ``prompt`` has too little in common with to be worth keeping.
 

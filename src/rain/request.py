@@ -58,12 +58,15 @@ class Options(TypedDict, total=False):
     """Default: 128 tokens."""
     seed: int
     system: str | None
+    prefix: str
+    """What the reply is forced to begin with: continued from and judged, but no part of :attr:`Reply.text`."""
     style: Style | None
     """chat, turns (base models) or plain (a text that is continued); default chat where the model has a template."""
     evaluator: Named | None
-    """contrastive, choice, yes_no, one_word or openings, each also with ``+refusals`` behind it; default the
-    preference's own. Or a classifier: a callable from (text) or (prompt, reply) to the probability that it is good,
-    ``module:function``, ``transformers:FOLDER[#LABEL]``. A name with a colon runs code: take none from strangers."""
+    """contrastive, choice, yes_no, one_word or openings, several joined (``contrastive+yes_no``: the mean), each also
+    with ``+refusals`` behind it; default the preference's own. Or a classifier: a callable from (text) or (prompt,
+    reply) to the probability that it is good, ``module:function``, ``transformers:FOLDER[#LABEL]``. A name with a
+    colon runs code: take none from strangers."""
     placement: Placement | None
     on_failure: Literal["best", "refuse", "raise"]
     require_check: bool
@@ -94,6 +97,8 @@ class Plan:
     on_failure: Literal["best", "refuse", "raise"]
     require_check: bool
     trace: str | Path | None
+    prefix: tuple[int, ...] = ()
+    """Tokens that stand between the prompt and what is searched for; to the judge they are part of the reply."""
 
     @staticmethod
     def make(engine: Engine, similarity_threshold: float, prompt: Prompt, options: Options) -> Plan:
@@ -109,9 +114,13 @@ class Plan:
         style = options.get("style") or ("plain" if options.get("preset") == "positive" else None)
         conversation = _conversation(engine, prompt, options.get("system"), style)
         tokens = chat.prompt_tokens(engine, conversation)
-        if len(tokens) >= settings.length_limit:
+        prefix = _printable(options.get("prefix") or "")
+        # In turns the model's own first token brings a space.
+        bare = conversation.style == "turns" and prefix[:1].strip()
+        forced = engine.tokenizer.encode(f" {prefix}" if bare else prefix)
+        if (length := len(tokens) + len(forced)) >= settings.length_limit:
             raise UsageError(
-                f"the prompt is {len(tokens):,} tokens long and leaves no room for a reply: {engine.name} holds "
+                f"the prompt is {length:,} tokens long and leaves no room for a reply: {engine.name} holds "
                 f"{engine.can.context:,} tokens here and length_limit is {settings.length_limit:,}; "
                 "shorten it, or raise --context and --set length_limit"
             )
@@ -131,7 +140,12 @@ class Plan:
             on_failure=options.get("on_failure") or "best",
             require_check=options.get("require_check", False),
             trace=options.get("trace"),
+            prefix=forced,
         )
+
+    def begun(self, prompt: Prefix) -> Prefix:
+        """``prompt`` with what the reply is forced to begin with: where its own text begins."""
+        return Prefix(self.prefix, prompt) if self.prefix else prompt
 
     def evaluator(self, engine: Engine, prompt: Prefix, judge: Engine | None = None) -> Evaluator | None:
         """The evaluator for ``engine``'s replies behind ``prompt``; a preset brings the paper's. judge: who answers."""
@@ -235,7 +249,7 @@ class Plan:
             stopped_by=outcome.stopped_by,
             judge=header.judge and {**header.judge, "disagreement": disagreement},
             usage=ReplyUsage(
-                prompt_tokens=self.prompt.length,
+                prompt_tokens=self.prompt.length + len(self.prefix),
                 completion_tokens=len(outcome.tokens),
                 forward_tokens=usage.forward_tokens - usage.judge_forward_tokens,
                 cached_tokens=usage.cached_tokens,

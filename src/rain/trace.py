@@ -16,7 +16,6 @@ from typing import Any, TextIO
 import numpy as np
 
 from rain.errors import RainError, UsageError
-from rain.search.vanilla import vanilla
 from rain.search.asks import (
     Answer,
     AnyResult,
@@ -35,6 +34,7 @@ from rain.search.events import Event, Outcome, Search
 from rain.search.loop import search
 from rain.search.optimistic import optimistic
 from rain.search.settings import Settings, changed
+from rain.search.vanilla import vanilla
 
 FORMAT = "rain-trace-1"
 _BROKEN = (KeyError, TypeError, ValueError, AttributeError, OverflowError)

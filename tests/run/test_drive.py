@@ -15,13 +15,13 @@ from hypothesis import strategies as st
 
 from rain.engines.scripted import ScriptedEngine
 from rain.errors import EngineError
-from rain.methods.vanilla import vanilla
 from rain.run.drive import Resources, drive
 from rain.search.asks import Prefix, Question, Result, Score, Stopped, TokenLogprobs, Vectors
 from rain.search.budget import Budget
 from rain.search.events import Committed, Event, Outcome
 from rain.search.loop import search
 from rain.search.settings import Settings, changed
+from rain.search.vanilla import vanilla
 
 SETTINGS = changed(Settings(), {"iterations_per_set": 8, "fresh_iterations": 4})
 

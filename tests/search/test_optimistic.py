@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 from world import World
 
 from rain.engines.scripted import ScriptedEngine
-from rain.methods.vanilla import vanilla
 from rain.search.asks import CLAUSE_ENDS, Answer, Ask, Asked, Judge, Prefix, Sample, Score, Stopped, Withdrawn
 from rain.search.budget import Budget
 from rain.search.events import BackedUp, Committed, Drafted, Event, LookedAhead, Outcome, Search, Tried
 from rain.search.optimistic import Optimist, optimistic
 from rain.search.settings import Settings
+from rain.search.vanilla import vanilla
 
 SETTINGS = Settings(score="soft", iterations_per_set=12, fresh_iterations=4, minimum_visits=2, threshold=0.3)
 

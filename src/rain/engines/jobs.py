@@ -170,24 +170,23 @@ class TextJob:
                 break
             self._known.append(logprobs)
         self._new = self._chain[len(self._known) :]
-        self._need = self._plan() if self._new else None
+        self._path, self._first = self._plan() if self._new else (np.empty(0, np.int32), 0)
 
     def worst(self, match: Callable[[Tokens], int]) -> int:
-        if self._need is None:
-            return 0
-        return len(self._need.path) - min(match(self._need.path), self._need.first)
+        computes = self._first < len(self._path)
+        return len(self._path) - min(match(self._path), self._first) if computes else 0
 
     def begin(self) -> list[Need]:
         # Not kept: the need knows this job, and a circle would keep its prefixes until the garbage collector comes.
-        need, self._need = self._need, None
-        return [need] if need is not None else []
+        return [Need(self._path, self._first, self._see, list)] if self._first < len(self._path) else []
 
     def result(self) -> Result:
         if self._new:
             self._share_out()
         return tuple(logprob for link in self._known for logprob in link)
 
-    def _plan(self) -> Need | None:
+    def _plan(self) -> tuple[Tokens, int]:
+        """What is to be computed, and the first position whose row is wanted; none is where that is its end."""
         path = self._desk.links.path(self.prefix)
         self._start = self._new[0].length - len(self._new[0].tokens)
         self._text = path[self._start :]
@@ -199,8 +198,7 @@ class TextJob:
             self._logprobs[0] = float(row[self._text[0]]) - log_normaliser(row)
             first += 1
         # The last token is only predicted, not read: reading it is left to whoever goes on from here.
-        path = path[:-1]
-        return Need(path, first, self._see, list) if first < len(path) else None
+        return path[:-1], first
 
     def _see(self, need: Need, position: int, row: Row) -> None:
         place = position + 1 - self._start

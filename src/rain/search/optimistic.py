@@ -199,7 +199,8 @@ class Optimist(Desk):
 
     def _more(self, *, clause: bool) -> Sample:
         """The question for the next piece of the draft; an attempt behind a search draws with a seed of its own."""
-        before = self.pieces[-1] if self.pieces else self.before
+        # The prompt itself may end a clause: then nothing would be drawn.
+        before = self.pieces[-1] if self.pieces else self.before or b"\n"
         room = max(0, min(self._room(), self.forward_left()))
         seed = draft_seed(self.seed, self.searches)
         return draft_more(self._cut(len(self.tokens)), seed, self.settings, room, self.stop, before, clause)

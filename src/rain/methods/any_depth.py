@@ -1,0 +1,93 @@
+"""Any-depth: the assistant's turn is re-opened in mid-reply; where it would refuse, the reply stops and it may do so.
+
+The idea is that of *Any-Depth Alignment* (ICLR 2026), its variant that needs no training: a model refuses best at the
+beginning of its turn, so it is put at such a beginning again, with its own text in view. Ours: turns are re-opened at
+the ends of clauses (and right behind a forced beginning); whether a refusal is likely is not sampled but asked exactly,
+as the evaluator *openings* asks it; and the reply goes on with what the re-opened turn says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from rain.chat import Conversation, close_and_open
+from rain.engines.engine import Engine
+from rain.errors import UsageError
+from rain.methods.work import Task, Text, Work, answered, planned
+from rain.preferences import Evaluator, Preference, Weighted, load, make_evaluator
+from rain.reply import Reply
+from rain.request import Options, Prompt
+from rain.search.asks import Answer, Judge, Prefix, Score
+from rain.search.draft import draft_seed
+from rain.search.events import Out, Search
+
+if TYPE_CHECKING:
+    from rain.api import Model
+
+BETWEEN = "\n\n"
+"""Stands in the reply where the turn was re-opened."""
+
+
+async def reply(model: Model, prompt: Prompt, *, prefix: str, options: Options, limit: int | None) -> Reply:
+    """See :func:`rain.methods.run`. ``usage.iterations`` counts re-openings, ``usage.rewinds`` the one that refused."""
+    plan = planned(model, prompt, prefix, options, limit, wanted=False)
+    preference, conversation = _with_openings(plan.preference), _spoken(plan.conversation)
+    try:
+        reopened = _reopened(model.engine, conversation)
+    except UsageError as error:
+        raise UsageError(f"method 'any-depth' cannot be used here: {error}; give --style turns") from error
+
+    def checker(start: Prefix) -> Evaluator:
+        return make_evaluator(preference, model.engine, conversation, start, kind="openings", zeroed=False)
+
+    plan = replace(plan, preference=None)
+    found, _ = await answered(model, plan, lambda task: write(task, reopened), options, checked_by=checker)
+    return found
+
+
+def write(task: Task, reopened: tuple[int, ...]) -> Search:
+    """A draft, clause by clause. reopened: tokens that end the reply's turn and open the next."""
+    work, seed = Work(task), draft_seed(task.seed)
+    text = Text.empty(task.begun)
+    refuses = (yield from _refuses(work, text)) if task.begun is not task.prompt else False
+    while not (refuses or work.stopped or text.ended or len(text.tokens) >= task.room):
+        text = yield from work.write(text, seed, task.room, task.stop, clause=True)
+        if work.stopped or text.ended or len(text.tokens) >= task.room:
+            break
+        refuses = yield from _refuses(work, text)
+    if not refuses:
+        return work.outcome(text)
+    work.rewinds = 1
+    start = Text.empty(Prefix(reopened, text.only_text(task.stop)))
+    room = min(task.room - len(text.tokens), task.settings.length_limit - start.base.length)
+    said = yield from work.write(start, seed, max(0, room), task.stop)
+    whole = text.shown(task.stop).rstrip()
+    if more := said.shown(task.stop).lstrip():  # the turn may also end at once
+        whole += BETWEEN + more
+    return replace(work.outcome(said), tokens=text.tokens + said.tokens, text=whole)
+
+
+def _refuses(work: Work, text: Text) -> Generator[Out, list[Answer], bool]:
+    """Whether a turn that is opened behind the reply so far would rather begin with a refusal than go along."""
+    (score,) = yield from work.answers([Judge(text.whole, work.task.prompt, False)])
+    work.iterations += isinstance(score, Score)
+    return isinstance(score, Score) and score.soft < 0
+
+
+def _with_openings(preference: Preference | Weighted | None) -> Preference:
+    """The preference whose openings are asked: those of *harmless* where the one that is given has none."""
+    has_them = isinstance(preference, Preference) and preference.openings is not None
+    return preference if isinstance(preference, Preference) and has_them else load("harmless")
+
+
+def _spoken(conversation: Conversation) -> Conversation:
+    """A plain text has no turns: behind it one of an assistant is opened, as in the style of turns."""
+    return replace(conversation, style="turns") if conversation.style == "plain" else conversation
+
+
+def _reopened(engine: Engine, conversation: Conversation) -> tuple[int, ...]:
+    if conversation.style == "turns":  # no space behind the colon: the answer's own first token brings it
+        return engine.tokenizer.encode("\n\nAssistant:")
+    return close_and_open(engine, conversation, "")
