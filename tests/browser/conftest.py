@@ -12,7 +12,7 @@ import pytest
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # Playwright keeps an event loop running, in which nobody else can start one
 def chromium() -> Iterator[object]:
     sync_api = pytest.importorskip("playwright.sync_api", reason="no Playwright: pip install playwright")
     found = os.environ.get("RAIN_CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
