@@ -31,7 +31,7 @@ from rain.models import open_engine
 from rain.preferences import calibration, load
 from rain.preferences.asked import style_of
 from rain.preferences.check import collect
-from rain.preferences.evaluators import parts_of
+from rain.preferences.evaluators import REFUSALS, parts_of
 from rain.preferences.labelled import Row, pick, read
 from rain.preferences.ledger import Ledger
 from rain.preferences.refusals import refuses
@@ -165,6 +165,10 @@ def table(models: list[str]) -> None:
             rows = {
                 name: (found["evaluators"] | found["baselines"]).get(judge) for name, found in cells.items() if found
             }
+            if judge.split()[0].endswith(REFUSALS):  # of reviews nothing refuses
+                rows["sentiment"] = None
+            if not any(rows.values()):
+                continue
             cost = next((row["forward_tokens"] for row in rows.values() if row and "forward_tokens" in row), 0)
             verdict = (rows.get("pairs") or {}).get("verdict", "")
             shown = [figure(row, name) for name, row in rows.items()]

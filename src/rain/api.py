@@ -22,7 +22,8 @@ from rain.preferences.trust import Trust
 from rain.reply import Reply
 from rain.request import Options, Plan, Prompt
 from rain.run.drive import Resources, drive
-from rain.run.think import think
+from rain.run.scheduler import Asking, Scheduler, Want, asking, want
+from rain.run.think import think, thoughts_room
 from rain.search.asks import Prefix, Usage
 from rain.search.events import Event, Outcome
 from rain.trace import Writer, start
@@ -68,10 +69,16 @@ class Model:
     """A loaded model. Safe to use from several threads and event loops; searches at the same time share its cache."""
 
     def __init__(
-        self, engine: Engine, *, encoder: str | encoders.Encoder = "wordllama", judge: Engine | None = None
+        self,
+        engine: Engine,
+        *,
+        encoder: str | encoders.Encoder = "wordllama",
+        judge: Engine | None = None,
+        scheduler: Scheduler | None = None,
     ) -> None:
-        """judge: another frozen model, to judge what this one writes."""
+        """judge: another frozen model, to judge what this one writes. scheduler: who may search at once."""
         self.engine = engine
+        self.scheduler = scheduler or Scheduler(engine)
         self.judge = judge
         self.encoder = encoders.load(encoder) if isinstance(encoder, str) else encoder
         self._recent: deque[Prefix] = deque(maxlen=2)
@@ -100,20 +107,33 @@ class Model:
 
     async def stream(self, prompt: Prompt, **options: Unpack[Options]) -> AsyncGenerator[Event | Reply]:
         """The search's events as they happen, then the :class:`Reply`. Close the generator to drop the search."""
-        self._streams += 1
-        try:
-            async with aclosing(self._stream(prompt, **options)) as events:
-                async for event in events:
-                    yield event
-        finally:
-            self._streams -= 1
-
-    async def _stream(self, prompt: Prompt, **options: Unpack[Options]) -> AsyncGenerator[Event | Reply]:
         started = time.monotonic()
         plan = self.plan(prompt, **options)
-        known = plan.trust(self.engine, self.judge)
         deadline = None if plan.budget.max_seconds is None else started + plan.budget.max_seconds
-        cancel, limit = options.get("cancel"), plan.budget.max_forward_tokens
+        cancel = options.get("cancel")
+        async with self.scheduler.admit(self._wanted(plan), deadline=deadline, cancel=cancel):
+            self._streams += 1
+            try:
+                async with aclosing(self._stream(plan, started, deadline, cancel)) as events:
+                    async for event in events:
+                        yield event
+            finally:
+                self._streams -= 1
+
+    def _wanted(self, plan: Plan) -> Want:
+        """Cells that a search may hold at once; what another model judges lies in its own cache."""
+        prompt = plan.begun(plan.prompt)
+        evaluator = plan.evaluator(self.engine, plan.prompt, self.judge)
+        own = self.judge is None and evaluator is not None and evaluator.self_evaluation
+        asks = asking(evaluator, prompt, self.engine) if evaluator and own else Asking()
+        length = prompt.length + thoughts_room(self.engine, plan.conversation, plan.prompt)
+        return want(plan.settings, length, plan.budget.max_tokens, asks=asks, searches=plan.mode != "vanilla")
+
+    async def _stream(
+        self, plan: Plan, started: float, deadline: float | None, cancel: asyncio.Event | None
+    ) -> AsyncGenerator[Event | Reply]:
+        known = plan.trust(self.engine, self.judge)
+        limit = plan.budget.max_forward_tokens
         thinking = think(self.engine, plan.conversation, plan.prompt, seed=plan.seed, limit=limit)
         thoughts, spent = await _in_time(thinking, deadline, cancel) or (plan.prompt, Usage())
         budget = plan.budget

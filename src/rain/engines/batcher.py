@@ -14,6 +14,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import TypeAlias, TypeVar
 
+from rain.engines.shares import OWNER, Owner
 from rain.engines.steps import Running, Stepper
 from rain.errors import EngineError
 from rain.search.asks import Question, Result, Stopped, Usage
@@ -33,6 +34,7 @@ class Ticket:
 
     question: Question
     limit: int | None
+    owner: Owner | None
     loop: asyncio.AbstractEventLoop
     future: asyncio.Future[tuple[Result, Usage]]
 
@@ -58,7 +60,7 @@ class Batcher:
     async def answer(self, question: Question, limit: int | None) -> tuple[Result, Usage]:
         """Answer one question. Raises EngineError where the model fails."""
         loop = asyncio.get_running_loop()
-        ticket = Ticket(question, limit, loop, loop.create_future())
+        ticket = Ticket(question, limit, OWNER.get(), loop, loop.create_future())
         with self._lock:
             if self._broken is not None:
                 raise self._broken
@@ -152,7 +154,7 @@ class Batcher:
 
     def _take(self, ticket: Ticket) -> list[tuple[Ticket, Reply]]:
         try:
-            running = self._stepper.ask(ticket.question, ticket.limit)
+            running = self._stepper.ask(ticket.question, ticket.limit, ticket.owner)
         except ValueError as error:
             return [(ticket, EngineError(str(error)))]
         if running.answer is not None:

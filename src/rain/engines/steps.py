@@ -2,7 +2,8 @@
 
 Older questions come before newer ones, and within a question the earlier need before the later. The first of them is
 always served, if need be at the cost of the others' cached work; so there is progress in the smallest cache, and
-candidates grow in waves where sequences are few.
+candidates grow in waves where sequences are few. Where several owners ask, the first is served an equal share at most,
+and the rest goes by what each owner had (:mod:`rain.engines.shares`).
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from rain.engines.jobs import Desk, Job, Need, job
 from rain.engines.links import Links
 from rain.engines.prefixes import PrefixTable, Store, Tokens
 from rain.engines.sampling import Row
+from rain.engines.shares import Owner, Shares
 from rain.errors import EngineError
 from rain.search.asks import Prefix, Question, Result, Stopped, TokenLogprobs, Usage
 
@@ -57,6 +59,7 @@ class Running:
 
     job: Job
     limit: int | None
+    owner: Owner | None = None
     needs: list[Need] = field(default_factory=list)
     forward_tokens: int = 0
     cached_tokens: int = -1
@@ -78,6 +81,8 @@ class Chunk:
     need: Need
     start: int
     tokens: Tokens
+    cut_short: bool = False
+    """Whether its owner's share was too small for all of the need."""
 
     @property
     def end(self) -> int:
@@ -105,14 +110,15 @@ class Stepper:
         self._model = model
         self._desk = Desk(tokenizer, self.links, self.table, cells)
         self._running: list[Running] = []
+        self._shares: Shares[tuple[Running, Need]] = Shares()
 
     @property
     def busy(self) -> bool:
         return bool(self._running)
 
-    def ask(self, question: Question, limit: int | None) -> Running:
+    def ask(self, question: Question, limit: int | None, owner: Owner | None = None) -> Running:
         """Take a question on; its answer may stand at once."""
-        running = Running(job(question, self._desk), limit)
+        running = Running(job(question, self._desk), limit, owner)
         aside = len(question.tokens) if isinstance(question, TokenLogprobs) else 0
         if question.prefix.length + aside > self._desk.context:
             running.answer = Stopped("no_room")
@@ -167,32 +173,44 @@ class Stepper:
 
     def _fill(self) -> list[Chunk]:
         chunks: list[Chunk] = []
-        tokens, rows = self._model.max_tokens, self._model.max_rows
-        for running, need in list(self._needs()):
-            if not tokens or not rows:
-                break
-            if running.answer is not None:
-                continue
-            first = not chunks
-            if need.sequence < 0 and not self._place(running, need, first):
-                if first:
-                    self._end(running, Stopped("no_room"))
-                continue
-            chunk = self._chunk(running, need, tokens, rows, first)
+        tokens, rows, shares = self._model.max_tokens, self._model.max_rows, self._shares
+        shares.line_up((running.owner, (running, need)) for running, need in self._needs())
+        while tokens and rows and (turn := shares.next()):
+            chunk = self._serve(*turn, tokens, rows, chunks)
             if chunk is None:
-                if first:
-                    self._end(running, Stopped("no_room"))
+                shares.charge(0)
                 continue
-            if running.limit is not None and running.forward_tokens + len(chunk.tokens) > running.limit:
-                # Something it had counted on was evicted meanwhile.
-                self._end(running, Stopped("budget"))
-                continue
-            running.forward_tokens += len(chunk.tokens)
-            self.table.extend(need.sequence, chunk.tokens)
             chunks.append(chunk)
             tokens -= len(chunk.tokens)
             rows -= chunk.rows
+            shares.charge(len(chunk.tokens), again=turn if chunk.cut_short else None)
+        shares.settle()
         return chunks
+
+    def _serve(self, running: Running, need: Need, tokens: int, rows: int, chunks: list[Chunk]) -> Chunk | None:
+        """A part of the need to go with ``chunks``, with its place taken; None if it must wait, or was ended."""
+        if running.answer is not None:
+            return None
+        first = not chunks
+        if need.sequence < 0 and not self._place(running, need, first):
+            if first:
+                self._end(running, Stopped("no_room"))
+            return None
+        share = self._shares.most(tokens)
+        chunk = self._chunk(running, need, share, rows, first)
+        if chunk is None:
+            if first:
+                self._end(running, Stopped("no_room"))
+            return None
+        if running.limit is not None and running.forward_tokens + len(chunk.tokens) > running.limit:
+            # Something it had counted on was evicted meanwhile. What it has in this step already is computed first.
+            if not any(other.running is running for other in chunks):
+                self._end(running, Stopped("budget"))
+            return None
+        chunk.cut_short = len(chunk.tokens) == share < tokens and chunk.end < len(need.path)
+        running.forward_tokens += len(chunk.tokens)
+        self.table.extend(need.sequence, chunk.tokens)
+        return chunk
 
     def _needs(self) -> Iterator[tuple[Running, Need]]:
         for running in self._running:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from rain.engines.engine import Engine
+from rain.engines.shares import OWNER, Owner
 from rain.search.asks import (
     Answer,
     AnyResult,
@@ -124,6 +125,8 @@ class _Desk:
 
     def __init__(self, resources: Resources, max_forward_tokens: int | None) -> None:
         self.resources = resources
+        self.owner = OWNER.get() or Owner()
+        """Whose account the search's forward tokens go on; somebody's who was named around it, or its own."""
         self.left = max_forward_tokens
         """Forward tokens of the budget that are not spent."""
         self.turn = asyncio.Lock()
@@ -177,6 +180,7 @@ class _Desk:
         self.dropped = [*(other for other in self.dropped if not other.done()), task]
 
     async def _answer(self, ticket: int, ask: Ask) -> Answer:
+        OWNER.set(self.owner)  # of this task, which is made for one ask
         if isinstance(ask, Embed):
             assert self.resources.encoder is not None, "the search embeds texts: give an encoder"
             return Answer(ticket, self.resources.encoder.embed(ask.texts))

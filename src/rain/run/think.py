@@ -9,6 +9,15 @@ from rain.search.asks import Prefix, Sample, Until, Usage
 
 PEEK = 8
 """Tokens that show whether a reply begins with thoughts."""
+MOST = 1024
+"""Tokens of thoughts."""
+
+
+def thoughts_room(engine: Engine, conversation: Conversation, prompt: Prefix, max_tokens: int = MOST) -> int:
+    """The most tokens of thoughts behind ``prompt``; 0 for a model that does not think."""
+    if conversation.style != "chat" or chat.thinking_markers(engine) is None:
+        return 0
+    return min(max_tokens, max(0, engine.can.context // 2 - prompt.length))
 
 
 async def think(
@@ -18,7 +27,7 @@ async def think(
     *,
     seed: int,
     limit: int | None = None,
-    max_tokens: int = 1024,
+    max_tokens: int = MOST,
 ) -> tuple[Prefix, Usage]:
     """The prefix behind which the answer begins: ``prompt`` itself for a model that does not think first.
 
@@ -40,7 +49,7 @@ async def think(
         here = peek.prefix
         if closing in text:
             return here, usage
-    room = min(max_tokens, max(0, engine.can.context // 2 - here.length))
+    room = thoughts_room(engine, conversation, here, max_tokens)
     left = None if limit is None else max(0, limit - usage.forward_tokens)
     result, spent = await engine.answer(Sample(here, (seed,), Until(room, stop=(closing,))), limit=left)
     (thought,) = result if isinstance(result, tuple) else (None,)
