@@ -153,6 +153,8 @@ def test_ctrl_c_loses_nothing_and_says_how_to_go_on(data: Path, tmp_path: Path) 
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        # A shell's background job ignores Ctrl-C, and so would what it starts.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     samples = out / "samples.jsonl"
     while not (samples.exists() and samples.read_bytes().count(b"\n") >= 3):
