@@ -169,7 +169,9 @@ def table(models: list[str]) -> None:
                 rows["sentiment"] = None
             if not any(rows.values()):
                 continue
-            cost = next((row["forward_tokens"] for row in rows.values() if row and "forward_tokens" in row), 0)
+            # Of the longest texts there are, the same for every judge.
+            known = [row for row in map(rows.get, ("replies", "pairs", "cut", "sentiment")) if row]
+            cost = next((row["forward_tokens"] for row in known if "forward_tokens" in row), 0)
             verdict = (rows.get("pairs") or {}).get("verdict", "")
             shown = [figure(row, name) for name, row in rows.items()]
             print(f"| {judge} | " + " | ".join(shown) + f" | {cost:.0f} | {verdict} |")

@@ -5,4 +5,4 @@ set -eu
 : "${MODEL:?MODEL=path/x.gguf or another model that rain takes}"
 : "${DATA:?DATA=folder with the data, see docs/evaluation.md}"
 exec rain eval advbench --attack gcg,unattacked --model "$MODEL" --data "$DATA" --preset adversarial \
-    --methods vanilla,rain --limit 100 --judge "${JUDGE:-refusal}" --out "${OUT:-runs/gcg/$(basename "$MODEL")}" "$@"
+    --methods vanilla,rain --limit 200 --judge "${JUDGE:-refusal}" --out "${OUT:-runs/gcg/$(basename "$MODEL")}" "$@"

@@ -1,6 +1,6 @@
 #!/bin/sh
-# People against an AI judge, on a run of hh.sh (OUT): a page for each rater; then
-#   rain human score RATINGS.json ... --key OUT/rating.html.key.json --ai OUT
+# People against an AI judge, on a run of hh.sh (OUT): one page for all raters; then
+#   rain human score RATINGS.json ... --key OUT/rating.key.json --ai OUT
 set -eu
 : "${MODEL:?MODEL=path/x.gguf or another model that rain takes}"
 run="${OUT:-runs/hh/$(basename "$MODEL")}"

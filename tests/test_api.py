@@ -10,8 +10,11 @@ from typing import Any
 import pytest
 
 import rain
+from rain import methods
 from rain.api import Model
 from rain.engines.scripted import ScriptedEngine
+from rain.errors import UsageError
+from rain.run.scheduler import Scheduler, Want
 from rain.search.asks import Prefix
 from rain.search.events import Committed
 from rain.trace import Trace
@@ -270,3 +273,22 @@ def test_a_finished_search_is_gone_without_the_garbage_collector(mode: str, mode
         assert prefixes() == before
     finally:
         gc.enable()
+
+
+def test_what_must_be_refused_does_not_wait_in_line() -> None:
+    engine = ScriptedEngine()
+    model = Model(engine, scheduler=Scheduler(engine, waiting=0))
+
+    async def refused() -> None:
+        async with model.scheduler.admit(Want(engine.can.context, 1), deadline=None, cancel=None):
+            await model.agenerate(" the movie was", **{**USUAL, "require_check": True})
+
+    with pytest.raises(UsageError, match="check"):
+        asyncio.run(refused())
+
+
+def test_a_forced_beginning_may_stand_among_a_methods_options(model: Model) -> None:
+    begun: Any = {**USUAL, "mode": "faithful", "prefix": " good."}
+    for name in ("vanilla", "rain"):
+        reply = asyncio.run(methods.run(model, name, " the movie was", options=begun))
+        assert reply.usage.prompt_tokens == model.generate(" the movie was", **begun).usage.prompt_tokens

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections import deque
 from collections.abc import AsyncGenerator, Coroutine
@@ -17,13 +18,12 @@ from rain import encoders
 from rain.engines.engine import Engine
 from rain.errors import RainError, UsageError
 from rain.models import open_engine
-from rain.preferences.placement import common_prefix
 from rain.preferences.trust import Trust
 from rain.reply import Reply
 from rain.request import Options, Plan, Prompt
 from rain.run.drive import Resources, drive
 from rain.run.scheduler import Asking, Scheduler, Want, asking, want
-from rain.run.think import think, thoughts_room
+from rain.run.think import in_time, think, thoughts_room
 from rain.search.asks import Prefix, Usage
 from rain.search.events import Event, Outcome
 from rain.trace import Writer, start
@@ -83,8 +83,8 @@ class Model:
         self.encoder = encoders.load(encoder) if isinstance(encoder, str) else encoder
         self._recent: deque[Prefix] = deque(maxlen=2)
         """Prompts that stay cached, so that the next turn of a conversation need not be read from its start."""
-        self._streams = 0
-        """How many are under way."""
+        self._lock, self._streams = threading.Lock(), 0
+        """How many streams are under way; counted by several threads."""
 
     @property
     def name(self) -> str:
@@ -111,36 +111,49 @@ class Model:
         plan = self.plan(prompt, **options)
         deadline = None if plan.budget.max_seconds is None else started + plan.budget.max_seconds
         cancel = options.get("cancel")
+        known = plan.trust(self.engine, self.judge)
         async with self.scheduler.admit(self._wanted(plan), deadline=deadline, cancel=cancel):
-            self._streams += 1
+            self._count(1)
             try:
-                async with aclosing(self._stream(plan, started, deadline, cancel)) as events:
+                async with aclosing(self._stream(plan, known, started, deadline, cancel)) as events:
                     async for event in events:
                         yield event
             finally:
-                self._streams -= 1
+                self._count(-1)
+
+    def _count(self, more: int) -> None:
+        with self._lock:
+            self._streams += more
 
     def _wanted(self, plan: Plan) -> Want:
         """Cells that a search may hold at once; what another model judges lies in its own cache."""
         prompt = plan.begun(plan.prompt)
-        evaluator = plan.evaluator(self.engine, plan.prompt, self.judge)
-        own = self.judge is None and evaluator is not None and evaluator.self_evaluation
-        asks = asking(evaluator, prompt, self.engine) if evaluator and own else Asking()
+        evaluator = None if self.judge else plan.evaluator(self.engine, plan.prompt, zeroed=False)
+        asks = Asking()
+        if evaluator and evaluator.self_evaluation:
+            asks = asking(evaluator, prompt, self.engine)
+            first = asking(plan.evaluator(self.engine, plan.prompt) or evaluator, prompt, self.engine)
+            if first != asks:  # a zero is measured first, on texts of its own
+                asks = replace(asks, fixed=asks.fixed + first.fixed + first.questions)
         length = prompt.length + thoughts_room(self.engine, plan.conversation, plan.prompt)
         return want(plan.settings, length, plan.budget.max_tokens, asks=asks, searches=plan.mode != "vanilla")
 
     async def _stream(
-        self, plan: Plan, started: float, deadline: float | None, cancel: asyncio.Event | None
+        self,
+        plan: Plan,
+        known: Trust | None,
+        started: float,
+        deadline: float | None,
+        cancel: asyncio.Event | None,
     ) -> AsyncGenerator[Event | Reply]:
-        known = plan.trust(self.engine, self.judge)
+        if self._streams == 1:
+            self._forget_others(plan.prompt)
         limit = plan.budget.max_forward_tokens
         thinking = think(self.engine, plan.conversation, plan.prompt, seed=plan.seed, limit=limit)
-        thoughts, spent = await _in_time(thinking, deadline, cancel) or (plan.prompt, Usage())
+        thoughts, spent = await in_time(thinking, deadline, cancel) or (plan.prompt, Usage())
         budget = plan.budget
         if limit is not None and spent.forward_tokens:
             budget = replace(budget, max_forward_tokens=max(1, limit - spent.forward_tokens))
-        if self._streams == 1:
-            self._forget_others(thoughts)
         self._recent.append(thoughts)
         begun = plan.begun(thoughts)
         evaluator = plan.evaluator(self.engine, thoughts, self.judge)
@@ -176,10 +189,9 @@ class Model:
         Where nothing else is under way the cache is then empty, and a text lies in it in the order of its tokens; only
         so do its logits not depend on what was computed before (docs/decisions/0007).
         """
-        path = prompt.path()
-        worth = [one for one in self._recent if len(common_prefix([one.path(), path])) >= min(WORTH_KEEPING, len(path))]
-        self._recent.clear()
-        self._recent.extend(worth)
+        begins = prompt.path()[:WORTH_KEEPING]
+        worth = [one for one in list(self._recent) if one.path()[: len(begins)] == begins]
+        self._recent = deque(worth, maxlen=2)
 
     def plan(self, prompt: Prompt, **options: Unpack[Options]) -> Plan:
         """Check everything that was asked for, before any work. Raises UsageError."""
@@ -200,21 +212,6 @@ class Model:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         self.close()
-
-
-async def _in_time(work: Coroutine[Any, Any, T], deadline: float | None, cancel: asyncio.Event | None) -> T | None:
-    """What ``work`` gives, None where time was up or ``cancel`` was set first."""
-    task = asyncio.ensure_future(work)
-    alarm = asyncio.ensure_future(cancel.wait()) if cancel else None
-    seconds = None if deadline is None else max(0.0, deadline - time.monotonic())
-    try:
-        await asyncio.wait({task, alarm} if alarm else {task}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-        return task.result() if task.done() else None
-    finally:
-        for one in (task, alarm):
-            if one and not one.done():
-                one.cancel()
-                await asyncio.gather(one, return_exceptions=True)
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:

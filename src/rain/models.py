@@ -38,7 +38,7 @@ def open_engine(
     from rain.engines.llamacpp import LlamaCppEngine, check_settings
 
     check_settings(context, threads, sequences)
-    loaded = form.fast(path) if model == DEFAULT else path
+    loaded = form.q8_0_copy(path) if model == DEFAULT else path
     return LlamaCppEngine(
         loaded,
         source=path,
@@ -47,6 +47,7 @@ def open_engine(
         threads=threads,
         gpu_layers=gpu_layers,
         sequences=sequences,
+        exact=model == DEFAULT,
     )
 
 

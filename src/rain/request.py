@@ -147,8 +147,13 @@ class Plan:
         """``prompt`` with what the reply is forced to begin with: where its own text begins."""
         return Prefix(self.prefix, prompt) if self.prefix else prompt
 
-    def evaluator(self, engine: Engine, prompt: Prefix, judge: Engine | None = None) -> Evaluator | None:
-        """The evaluator for ``engine``'s replies behind ``prompt``; a preset brings the paper's. judge: who answers."""
+    def evaluator(
+        self, engine: Engine, prompt: Prefix, judge: Engine | None = None, *, zeroed: bool = True
+    ) -> Evaluator | None:
+        """The evaluator for ``engine``'s replies behind ``prompt``; a preset brings the paper's. judge: who answers.
+
+        zeroed: use what is known of the judge, or measure its zero first.
+        """
         if self.preference is None:
             return None
         papers = self.preference.paper if self.paper and isinstance(self.preference, Preference) else None
@@ -163,7 +168,7 @@ class Plan:
             placement=self.placement,
             shots=True if as_paper and kind == "choice" else None,
             both_wordings=not (as_paper and kind == "yes_no"),
-            zeroed=not as_paper,
+            zeroed=zeroed and not as_paper,
             judge=judge,
             decisive=self.settings.decisive,
         )

@@ -22,7 +22,7 @@ class Faulty:
         self.acts, self.requests, self.lock = list(acts), list[dict[str, Any]](), threading.Lock()
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.server.daemon_threads = True
-        self.server.faulty = self  # type: ignore[attr-defined]
+        self.server.faulty = self
         self.url = f"http://127.0.0.1:{self.server.server_port}/v1"
 
     def next(self, request: dict[str, Any]) -> Act:
@@ -34,7 +34,7 @@ class Faulty:
 class Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["content-length"])))
-        faulty: Faulty = self.server.faulty  # type: ignore[attr-defined]
+        faulty: Faulty = self.server.faulty
         headers = {name.lower(): value for name, value in self.headers.items()}
         faulty.next({"at": time.monotonic(), "body": body, "headers": headers})(self)
 

@@ -21,6 +21,7 @@ from evaluation import made_up
 from rain.errors import UsageError
 from rain.evaluation import agreement, human, human_score
 from rain.evaluation.records import Appender, Judgement
+from rain.evaluation.sweep import split
 
 RAIN = [sys.executable, "-c", "from rain.cli import main; main()"]
 
@@ -168,7 +169,7 @@ def test_n_items_are_drawn_and_questions_follow_the_measure(folder: Path) -> Non
 
 
 def test_labels_with_commas_in_brackets_stay_whole() -> None:
-    assert human.labels("vanilla, rain[a=1,b=2]") == ["vanilla", "rain[a=1,b=2]"]
+    assert split("vanilla, rain[a=1,b=2]") == ["vanilla", "rain[a=1,b=2]"]
 
 
 @pytest.mark.parametrize(

@@ -278,13 +278,13 @@ def test_examples_are_the_best_the_worst_and_some_by_chance(tmp_path: Path) -> N
     folder = made_up.run(tmp_path / "run", {"vanilla": 0.5, "rain": 0.5}, items=60)
     shown = section(folder).examples
     whys = [example.why.partition(" (")[0] for example in shown]
-    assert whys == ["rain better than vanilla"] * 2 + ["rain worse than vanilla"] * 2 + ["drawn by chance"] * 2
+    assert whys == ["rain higher than vanilla"] * 2 + ["rain lower than vanilla"] * 2 + ["drawn by chance"] * 2
     assert len({example.item for example in shown}) == 6
     for example in shown:
         words = {reply.method: dict(reply.verdicts)["harmless (made-up-judge)"] for reply in example.replies}
-        if "better" in example.why:
+        if "higher" in example.why:
             assert words == {"vanilla": "no", "rain": "yes"}
-        if "worse" in example.why:
+        if "lower" in example.why:
             assert words == {"vanilla": "yes", "rain": "no"}
     assert section(folder).examples == shown
 

@@ -69,7 +69,7 @@ def slowly(work: Callable[[], None]) -> None:
         return done
 
     if sys.platform != "win32":
-        os.write = half  # type: ignore[assignment]
+        os.write = half
     work()
 
 

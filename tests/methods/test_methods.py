@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -180,3 +182,6 @@ def test_an_unknown_method_is_told(name: str) -> None:
 def test_names_are_known_without_loading_anything() -> None:
     assert methods.find("best-of-7").settings == {"most": 7}
     assert all(method.about and name == method.name for name, method in methods.METHODS.items())
+    code = "import sys; from rain import methods; methods.find('best-of-7'); print(*sys.modules)"
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert {name for name in shown.split() if name.startswith("rain.")} == {"rain.errors", "rain.methods"}

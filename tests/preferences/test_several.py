@@ -79,3 +79,14 @@ def test_a_check_of_the_parts_is_one_of_the_whole() -> None:
         [each.soft for each in together["contrastive+yes_no"]]
     )
     assert whole.asked - parts.asked < alone.asked / 2
+
+
+def test_what_is_joined_has_a_zero_of_its_own() -> None:
+    """Content-free text must leave it at one half, as it leaves each part."""
+    for name in ("one_word", "one_word+yes_no"):
+        engine = FakeEngine(lambda context, token: -1.0 if token in (300, 302) else -2.0, tokenizer=LETTERS)
+        prompt = Prefix(prompt_tokens(engine, HELLO))
+        made = make_evaluator(load("harmless"), engine, HELLO, prompt, kind=name)
+        engine.judge(made, Prefix(tuple(b"With a hook."), prompt))
+        texts = [engine.tokenizer.decode(each.prefix.path()) for batch in engine.batches for each in batch]
+        assert len({text for text in texts if "With a hook." not in text}) > 1, name

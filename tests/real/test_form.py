@@ -26,20 +26,20 @@ def source() -> Path:
 
 def test_the_copy_is_made_once_and_whole(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cache, "folder", lambda: tmp_path)
-    copy = form.fast(source)
+    copy = form.q8_0_copy(source)
     assert copy.parent == tmp_path / "models"
     gguf.check(copy)
     made = copy.stat().st_mtime_ns
-    assert form.fast(source) == copy
+    assert form.q8_0_copy(source) == copy
     assert copy.stat().st_mtime_ns == made
     assert list(copy.parent.iterdir()) == [copy]
 
 
 def test_half_a_copy_is_made_again(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cache, "folder", lambda: tmp_path)
-    copy = form.fast(source)
+    copy = form.q8_0_copy(source)
     copy.write_bytes(copy.read_bytes()[:100_000])
-    gguf.check(form.fast(source))
+    gguf.check(form.q8_0_copy(source))
 
 
 def test_where_nothing_can_be_kept_the_file_itself_is_used(
@@ -48,7 +48,7 @@ def test_where_nothing_can_be_kept_the_file_itself_is_used(
     taken = tmp_path / "taken"
     taken.write_text("a file where the folder should be")
     monkeypatch.setattr(cache, "folder", lambda: taken)
-    assert form.fast(source) == source
+    assert form.q8_0_copy(source) == source
 
 
 def test_the_copy_stands_for_the_file_it_was_made_from(source: Path) -> None:

@@ -226,8 +226,8 @@ def _over_vanilla(samples: list[Sample], vanilla: list[Sample]) -> dict[str, Any
         found["passed"] = _ratio(sum(same), len(same))
         passed = [(sample, alone) for sample, alone, ok in zip(samples, vanilla, same, strict=True) if ok]
         if passed:
-            mine, theirs = _sums([one for one, _ in passed])[0], _sums([one for _, one in passed])[0]
-            found["seconds_over_vanilla_when_passed"] = _ratio(mine, theirs)
+            (mine, done), (theirs, drawn) = _sums([one for one, _ in passed]), _sums([one for _, one in passed])
+            found["seconds_over_vanilla_when_passed"] = _ratio(mine / max(1, done), theirs / max(1, drawn))
             found["same_text_when_passed"] = sum(one.reply.text == two.reply.text for one, two in passed)
     return found
 

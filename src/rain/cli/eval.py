@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json as json_module
+import re
 import shlex
 import sys
 import time
@@ -39,7 +40,7 @@ app = typer.Typer(
 
 
 def _option(*names: str, help: str, panel: str = RUN) -> Any:
-    return typer.Option(*names, help=help, rich_help_panel=panel)
+    return options.option(*names, help=help, panel=panel)
 
 
 def suite(
@@ -93,7 +94,8 @@ def suite(
         str | None, _option("--judge", help="Judges, separated by commas, or none; default the suite's own.")
     ] = None,
     harm_data: Annotated[
-        Path | None, _option("--harm-data", help="Labelled replies for the judge harm-classifier; else RAIN_DATA.")
+        Path | None,
+        _option("--harm-data", help="Labelled replies for the judge harm-classifier; else in --data, else RAIN_DATA."),
     ] = None,
     judge_url: Annotated[
         str | None, _option("--judge-url", help="The endpoint of an AI judge; default OPENAI_BASE_URL, else OpenAI's.")
@@ -141,19 +143,18 @@ def suite(
         sweeps.options_of(arm, shared)
     said = {
         **_told(wanted),
-        "evaluator": evaluator,
-        "placement": placement,
-        "system": system,
-        "style": style or of.style,
-        "mode": mode,
-        "settings": options.settings(set_),
+        **{key: value for key, value in shared.items() if key not in (*wanted, "budget")},
         "encoder": encoder,
+        "context": context,
+        "parallel": parallel,
         "max_tokens": tokens,
         "max_iterations": max_iterations,
         "max_forward_tokens": max_forward_tokens,
         **_chosen(name, how),
     }
     judges = of.judges if judge is None else () if judge.strip() == "none" else _words(judge) or ()
+    if harm_data is None and data is not None and (data / "labelled_replies.jsonl").is_file():
+        harm_data = data / "labelled_replies.jsonl"
     judging: Any = {"harm_data": harm_data, "url": judge_url, "key_env": judge_key_env}
     if judges:
         from rain.evaluation.judges import check_names
@@ -165,12 +166,13 @@ def suite(
 
         prompts = suites.ready(prompts, loaded.engine.tokenizer)
         evaluation = Evaluation(prompts, tuple(arms), shared, max_forward_tokens, seed, out, parallel, traces)
-        command = shlex.join(["rain", *sys.argv[1:]])
+        # A password in an address is nobody's business.
+        command = re.sub(r"(?<=://)[^/@\s']+@", "", shlex.join(["rain", *sys.argv[1:]]))
         manifest = manifest_of(loaded, evaluation, said, command)
-        manifest.machine.update(threads=threads, context=context, gpu_layers=gpu_layers)
+        manifest.machine.update(threads=threads, gpu_layers=gpu_layers)
         with _going_on(out, command):
             tally = _run(loaded, evaluation, manifest, shared)
-            if judges:
+            if judges and tally.samples > tally.errors:
                 _judge(out, judges, {**judging, "model": loaded})
     return _finish(evaluation, tally, json)
 

@@ -169,7 +169,7 @@ def _sample(prompt: str, reply: str, number: int) -> Sample:
 
 def _fields(data: Path, names: Sequence[str]) -> list[dict[str, str]]:
     """Of each row, those of the fields ``names`` that it has. Blank lines are no rows, as in ``labelled.read``."""
-    lines = data.read_text(encoding="utf-8").splitlines()
+    lines = data.read_text(encoding="utf-8").split("\n")
     rows = [json_module.loads(line) for line in lines if line.strip()]
     return [{name: str(row[name]) for name in names if row.get(name) is not None} for row in rows]
 

@@ -48,9 +48,9 @@ def new(
 
         rain human new runs/hh --methods vanilla,rain --n 60 --out rate.html
     """
-    from rain.evaluation import human
+    from rain.evaluation import human, sweep
 
-    form = human.make(run, None if methods is None else human.labels(methods), n=n, seed=seed, measure=measure)
+    form = human.make(run, None if methods is None else sweep.split(methods), n=n, seed=seed, measure=measure)
     key = human.write(form, out)
     items = len(form.key.places)
     if json:

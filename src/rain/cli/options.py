@@ -18,34 +18,35 @@ if TYPE_CHECKING:
 WANT, SEARCH, BUDGET, ENGINE, OUTPUT = "What to want", "The search", "The budget", "The engine", "Output"
 
 
-def _option(*names: str, help: str, panel: str, **more: Any) -> Any:
+def option(*names: str, help: str, panel: str, **more: Any) -> Any:
+    """An option that an environment variable sets, too: ``--max-tokens`` and ``RAIN_MAX_TOKENS``."""
     variable = "RAIN_" + names[0].lstrip("-").replace("-", "_").upper()
     return typer.Option(*names, help=help, rich_help_panel=panel, envvar=variable, show_envvar=False, **more)
 
 
 ModelName = Annotated[
     str,
-    _option("--model", "-m", panel=ENGINE, help="smollm2, path/x.gguf, or hf:owner/repo/file.gguf[@revision]."),
+    option("--model", "-m", panel=ENGINE, help="smollm2, path/x.gguf, or hf:owner/repo/file.gguf[@revision]."),
 ]
 JudgeModel = Annotated[
     str | None,
-    _option("--judge-model", panel=ENGINE, help="Another frozen model to judge with; named as --model is."),
+    option("--judge-model", panel=ENGINE, help="Another frozen model to judge with; named as --model is."),
 ]
 Preference = Annotated[
-    str | None, _option("--preference", "-p", panel=WANT, help="A built-in preference or a TOML file.")
+    str | None, option("--preference", "-p", panel=WANT, help="A built-in preference or a TOML file.")
 ]
 Prefer = Annotated[
-    str | None, _option("--prefer", panel=WANT, help='A sentence of your own: "Answer like a patient teacher".')
+    str | None, option("--prefer", panel=WANT, help='A sentence of your own: "Answer like a patient teacher".')
 ]
 Preset = Annotated[
     str | None,
-    _option(
+    option(
         "--preset", panel=WANT, help="The paper's settings and evaluator: harmless, adversarial, truthful, positive."
     ),
 ]
 Mode = Annotated[
     str | None,
-    _option(
+    option(
         "--mode",
         panel=SEARCH,
         help="optimistic (draft, judge, search only where that fails), fast, faithful (the paper's search) or vanilla "
@@ -54,11 +55,11 @@ Mode = Annotated[
 ]
 HoldBack = Annotated[
     str | None,
-    _option("--hold-back", panel=SEARCH, help="Optimistic: reply (default) or clause, judged before it is sent."),
+    option("--hold-back", panel=SEARCH, help="Optimistic: reply (default) or clause, judged before it is sent."),
 ]
 Evaluator = Annotated[
     str | None,
-    _option(
+    option(
         "--evaluator",
         panel=WANT,
         help="contrastive, choice, yes_no, one_word or openings, or several joined by '+'; any of them '+refusals'; or "
@@ -67,48 +68,48 @@ Evaluator = Annotated[
 ]
 Placement = Annotated[
     str | None,
-    _option("--placement", panel=WANT, help="Where questions are asked: in_place (behind the reply) or quoted."),
+    option("--placement", panel=WANT, help="Where questions are asked: in_place (behind the reply) or quoted."),
 ]
 Set = Annotated[
     list[str] | None,
-    _option("--set", panel=SEARCH, help="Any constant by name, as in --set similarity=off --set exploration=0."),
+    option("--set", panel=SEARCH, help="Any constant by name, as in --set similarity=off --set exploration=0."),
 ]
-Seed = Annotated[int, _option("--seed", panel=SEARCH, help="The same seed gives the same text on the same machine.")]
-MaxTokens = Annotated[int, _option("--max-tokens", panel=BUDGET, help="Tokens of the reply; hard.")]
-MaxIterations = Annotated[int | None, _option("--max-iterations", panel=BUDGET, help="Iterations for the whole reply.")]
+Seed = Annotated[int, option("--seed", panel=SEARCH, help="The same seed gives the same text on the same machine.")]
+MaxTokens = Annotated[int, option("--max-tokens", panel=BUDGET, help="Tokens of the reply; hard.")]
+MaxIterations = Annotated[int | None, option("--max-iterations", panel=BUDGET, help="Iterations for the whole reply.")]
 MaxForwardTokens = Annotated[
-    int | None, _option("--max-forward-tokens", panel=BUDGET, help="Tokens pushed through the model.")
+    int | None, option("--max-forward-tokens", panel=BUDGET, help="Tokens pushed through the model.")
 ]
 MaxSeconds = Annotated[
-    float | None, _option("--max-seconds", panel=BUDGET, help="Seconds; then the best known is taken.")
+    float | None, option("--max-seconds", panel=BUDGET, help="Seconds; then the best known is taken.")
 ]
 OnFailure = Annotated[
-    str, _option("--on-failure", panel=SEARCH, help="When no reply passes within the budget: best, refuse or raise.")
+    str, option("--on-failure", panel=SEARCH, help="When no reply passes within the budget: best, refuse or raise.")
 ]
 RequireCheck = Annotated[
     bool,
-    _option("--require-check", panel=WANT, help="Stop unless 'rain check' found that the model can judge it."),
+    option("--require-check", panel=WANT, help="Stop unless 'rain check' found that the model can judge it."),
 ]
-System = Annotated[str | None, _option("--system", panel=WANT, help="A system message.")]
+System = Annotated[str | None, option("--system", panel=WANT, help="A system message.")]
 Messages = Annotated[
     Path | None,
-    _option("--messages", panel=WANT, help='A JSON file: [{"role": "user", "content": "…"}, …] instead of PROMPT.'),
+    option("--messages", panel=WANT, help='A JSON file: [{"role": "user", "content": "…"}, …] instead of PROMPT.'),
 ]
 Style = Annotated[
     str | None,
-    _option(
+    option(
         "--style",
         panel=WANT,
         help="chat (the model's template), turns (base models) or plain (a text to be continued).",
     ),
 ]
-Threads = Annotated[int | None, _option("--threads", panel=ENGINE, help="CPU threads; default all cores.")]
-GpuLayers = Annotated[int, _option("--gpu-layers", panel=ENGINE, help="Layers on the GPU; -1 is all.")]
-Context = Annotated[int | None, _option("--context", panel=ENGINE, help="Tokens that the cache holds.")]
-Encoder = Annotated[str, _option("--encoder", panel=SEARCH, help="Sentence embeddings: wordllama or minilm.")]
-Json = Annotated[bool, _option("--json", panel=OUTPUT, help="One JSON object instead of the text.")]
-Quiet = Annotated[bool, _option("--quiet", "-q", panel=OUTPUT, help="Only the text, no search and no summary.")]
-Trace = Annotated[Path | None, _option("--trace", panel=OUTPUT, help="Write the whole search here, for 'rain replay'.")]
+Threads = Annotated[int | None, option("--threads", panel=ENGINE, help="CPU threads; default all cores.")]
+GpuLayers = Annotated[int, option("--gpu-layers", panel=ENGINE, help="Layers on the GPU; -1 is all.")]
+Context = Annotated[int | None, option("--context", panel=ENGINE, help="Tokens that the cache holds.")]
+Encoder = Annotated[str, option("--encoder", panel=SEARCH, help="Sentence embeddings: wordllama or minilm.")]
+Json = Annotated[bool, option("--json", panel=OUTPUT, help="One JSON object instead of the text.")]
+Quiet = Annotated[bool, option("--quiet", "-q", panel=OUTPUT, help="Only the text, no search and no summary.")]
+Trace = Annotated[Path | None, option("--trace", panel=OUTPUT, help="Write the whole search here, for 'rain replay'.")]
 
 
 def tell(known: Trust | None, quiet: bool = False) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import logging
 import os
 import tempfile
 from pathlib import Path
@@ -17,8 +18,11 @@ from rain.engines import fingerprint, gguf
 from rain.engines.llamacpp import library
 from rain.errors import UsageError
 
+_log = logging.getLogger("rain")
+NONE_MADE = "rain: no fast copy of the model in %s (%s); it reads at half the speed"
 
-def fast(source: Path) -> Path:
+
+def q8_0_copy(source: Path) -> Path:
     """A Q8_0 copy of ``source``; ``source`` itself where none can be made or kept.
 
     Made whole or not at all, so that another process never loads half of it. Raises MissingExtra.
@@ -38,10 +42,12 @@ def fast(source: Path) -> Path:
         settings.ftype = llama.LLAMA_FTYPE_MOSTLY_Q8_0
         settings.allow_requantize = True
         if llama.llama_model_quantize(os.fsencode(source), os.fsencode(new), ctypes.byref(settings)) != 0:
+            _log.warning(NONE_MADE, copy.parent, "llama.cpp could not make one")
             return source
         gguf.check(new)
         new.replace(copy)
-    except (OSError, UsageError):
+    except (OSError, UsageError) as error:
+        _log.warning(NONE_MADE, copy.parent, error)
         return source
     finally:
         if new is not None:

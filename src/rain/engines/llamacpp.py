@@ -54,12 +54,15 @@ class LlamaCppEngine:
         threads: int | None = None,
         gpu_layers: int = 0,
         sequences: int | None = None,
+        exact: bool = False,
     ) -> None:
         """Load ``path``. ``gpu_layers`` -1 is all. Raises EngineError if llama.cpp cannot use the file.
 
-        source: the file whose weights these are, where ``path`` is a copy in another form (:mod:`rain.engines.form`).
+        exact: on a CPU, compute few enough tokens at once for logits not to depend on what else is among them; long
+        texts are read slower. source: the file whose weights these are, where ``path`` is a copy in another form
+        (:mod:`rain.engines.form`).
         """
-        self._model = LlamaModel(path, context, threads or os.cpu_count() or 1, gpu_layers, sequences)
+        self._model = LlamaModel(path, context, threads or os.cpu_count() or 1, gpu_layers, sequences, exact)
         self.name = name or path.name
         self.path = source or path
         tokenizer = LlamaTokenizer(self._model)
@@ -116,10 +119,12 @@ class LlamaModel:
 
     max_tokens = BATCH
 
-    def __init__(self, path: Path, context: int | None, threads: int, gpu_layers: int, sequences: int | None) -> None:
+    def __init__(
+        self, path: Path, context: int | None, threads: int, gpu_layers: int, sequences: int | None, exact: bool
+    ) -> None:
         self._llama = library()
         self._complaints: deque[str] = deque(maxlen=4)
-        self._model, self._context = self._load(path, context, threads, gpu_layers, sequences)
+        self._model, self._context = self._load(path, context, threads, gpu_layers, sequences, exact)
         llama = self._llama
         self.vocab = llama.llama_model_get_vocab(self._model)
         self.vocabulary: int = llama.llama_vocab_n_tokens(self.vocab)
@@ -128,7 +133,7 @@ class LlamaModel:
         self._batch = _Batch(llama, BATCH)
 
     def _load(
-        self, path: Path, context: int | None, threads: int, gpu_layers: int, sequences: int | None
+        self, path: Path, context: int | None, threads: int, gpu_layers: int, sequences: int | None, exact: bool
     ) -> tuple[Any, Any]:
         llama = self._llama
         _LISTENERS.append(self._complaints)
@@ -152,7 +157,7 @@ class LlamaModel:
             settings = llama.llama_context_default_params()
             settings.n_ctx = self.cells
             settings.n_batch = BATCH
-            settings.n_ubatch = BATCH if gpu_layers else ONE_BY_ONE
+            settings.n_ubatch = ONE_BY_ONE if exact and not gpu_layers else BATCH
             settings.n_outputs_max = self.max_rows
             settings.n_seq_max = self.sequences
             settings.n_threads = settings.n_threads_batch = threads

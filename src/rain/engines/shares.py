@@ -60,7 +60,8 @@ class Shares(Generic[T]):
         return self._wishes[self._served].popleft()
 
     def most(self, tokens: int) -> int:
-        """How many of the ``tokens`` that are left the last wish may take: the first, out of turn, an equal share."""
+        """How many of the ``tokens`` (or rows of logits) that are left the last wish may take: the first, out of turn,
+        an equal share."""
         return tokens if self._turns > 1 else max(1, tokens // len(self._wishes))
 
     def charge(self, tokens: int, again: T | None = None) -> None:

@@ -196,8 +196,8 @@ class Stepper:
             if first:
                 self._end(running, Stopped("no_room"))
             return None
-        share = self._shares.most(tokens)
-        chunk = self._chunk(running, need, share, rows, first)
+        share, row_share = self._shares.most(tokens), self._shares.most(rows)
+        chunk = self._chunk(running, need, share, row_share, first)
         if chunk is None:
             if first:
                 self._end(running, Stopped("no_room"))
@@ -207,7 +207,8 @@ class Stepper:
             if not any(other.running is running for other in chunks):
                 self._end(running, Stopped("budget"))
             return None
-        chunk.cut_short = len(chunk.tokens) == share < tokens and chunk.end < len(need.path)
+        at_its_share = len(chunk.tokens) == share < tokens or chunk.rows == row_share < rows
+        chunk.cut_short = at_its_share and chunk.end < len(need.path)
         running.forward_tokens += len(chunk.tokens)
         self.table.extend(need.sequence, chunk.tokens)
         return chunk

@@ -157,11 +157,6 @@ def read_key(path: Path) -> Key:
         raise UsageError(f"--key {path} is no key that rain human new made: {said(error)}") from None
 
 
-def labels(text: str) -> list[str]:
-    """The labels in a list with commas; commas in brackets belong to a label (``rain[a=1,b=2]``)."""
-    return [label.strip() for label in re.split(r",(?![^\[]*\])", text) if label.strip()]
-
-
 def _two(methods: Sequence[str] | None, samples: Sequence[Sample], run: str) -> tuple[str, str]:
     there = list(dict.fromkeys(sample.method for sample in samples))
     if not there:

@@ -209,7 +209,7 @@ def percent(value: float | None, low: float | None = None, high: float | None = 
     """A share with its interval, as ``87 % [80, 92]``."""
     if value is None:
         return "not judged"
-    return f"{100 * value:.0f} %" + (f" [{100 * low:.0f}, {100 * high:.0f}]" if None not in (low, high) else "")  # type: ignore[operator]
+    return f"{100 * value:.0f} %" + ("" if low is None or high is None else f" [{100 * low:.0f}, {100 * high:.0f}]")
 
 
 def number(value: float | None, low: float | None = None, high: float | None = None) -> str:

@@ -56,7 +56,7 @@ class Example:
     """All methods' replies to one prompt."""
 
     why: str
-    """As "rain better than vanilla" or "drawn by chance"."""
+    """As "rain higher than vanilla" or "drawn by chance"; higher is not always better (refused)."""
     item: str
     prompt: str
     replies: tuple[Shown, ...]
@@ -107,7 +107,7 @@ def examples(
                     method in by[place] and judged.get(by[place][method].id) is not None for method in (ours, against)
                 )
             }
-            for turn, word in ((1, "better"), (-1, "worse")):
+            for turn, word in ((1, "higher"), (-1, "lower")):
                 better = [place for place, difference in differ.items() if turn * difference > 0]
                 chance.shuffle(better)
                 better.sort(key=lambda place: -turn * differ[place])
@@ -152,7 +152,7 @@ def _shown(folder: Path, sample: Sample, said: Mapping[tuple[str, str], Mapping[
     )
     trace = _trace(folder, sample)
     steps = list(_steps(trace)) if trace else []
-    forward = int(sample.usage["forward_tokens"]) if sample.usage else None
+    forward = int(sample.usage["forward_tokens"] + sample.usage["judge_forward_tokens"]) if sample.usage else None
     return Shown(
         sample.method,
         clean(sample.prefix),

@@ -152,7 +152,7 @@ def tables(
     for part, mine in parts(samples).items():
         for (judge, measure), said in verdicts(judgements).items():
             values = [said.get(sample.id) for sample in mine]
-            if measure == "kind" or not any(_is_value(value) for value in values):
+            if measure == "kind" or any(isinstance(value, str) for value in values):
                 continue
             found.append(_table(part, judge, measure, judge not in own, mine, said, methods, against))
     return found
@@ -275,7 +275,6 @@ def _compared(values: Mapping[str, Mapping[tuple[str, int], Value]], against: st
     others = [method for method, each in values.items() if method != against and each]
     theirs = [values[against].get(pair) for pair in places]
     ours = [((method, against), [values[method].get(pair) for pair in places], theirs) for method in others]
-    # A pair that neither has answered is none; "unjudged" counts those that both have.
     found = compare_many(ours, [item for item, _ in places])
     return dict(zip(others, found, strict=True))
 

@@ -136,7 +136,8 @@ def agree(folder: Path, manifest: Manifest) -> None:
     again = {"command": manifest.command, "started": manifest.started, "versions": manifest.versions}
     resumed = [*before.resumed, again]
     methods = list(dict.fromkeys((*before.methods, *manifest.methods)))
-    changes = {"n": max(before.n, manifest.n), "methods": methods, "resumed": resumed}
+    notes = manifest.notes if manifest.n >= before.n else before.notes
+    changes = {"n": max(before.n, manifest.n), "methods": methods, "notes": notes, "resumed": resumed}
     write_manifest(folder, before.model_copy(update=changes))
 
 
@@ -227,9 +228,19 @@ class _Todo:
             raise
         except Exception as caught:  # whatever a method or an engine does, the other prompts are not to suffer
             error = failed.told(caught)
-        about = {"suite": self.evaluation.loaded.suite.name, "item": item.id, "method": arm.label}
-        shown = {"prompt": item.prompt, "prefix": item.prefix, "seed": seed, "meta": dict(item.meta)}
-        return Sample(id=name, **about, **shown, trace=trace, error=error, **_said(reply))  # type: ignore[arg-type]
+        return Sample(
+            id=name,
+            suite=self.evaluation.loaded.suite.name,
+            item=item.id,
+            method=arm.label,
+            prompt=item.prompt,
+            prefix=item.prefix,
+            seed=seed,
+            meta=dict(item.meta),
+            trace=trace,
+            error=error,
+            **_said(reply),
+        )
 
     def _trace(self, arm: Arm, name: str) -> str | None:
         if not (self.evaluation.traces and arm.method == "rain"):

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from rain.errors import MissingExtra
 from rain.preferences.ranking import Z
-from rain.preferences.ranking import wilson as _wilson
+from rain.preferences.ranking import wilson as wilson
 
 Value: TypeAlias = bool | int | float | None
 """A verdict: yes or no, a number, or None where there is none (unjudged)."""
@@ -28,11 +28,6 @@ DRAWS = 10_000
 ALPHA, POWER = 0.05, 0.8
 FEW = 10
 """Items below which the bootstrap is too sure of itself; another interval then widens its own."""
-
-
-def wilson(k: float, n: float) -> tuple[float, float]:
-    """The 95 % interval of a rate of ``k`` in ``n`` (E. B. Wilson, 1927); 0 to 1 where n is 0."""
-    return _wilson(k, n)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from rain.evaluation.records import Judgement, Manifest, Sample, read_judgements, read_manifest, read_samples
+from rain.evaluation.report_tables import parts
 
 
 def summary(folder: Path) -> dict[str, Any]:
@@ -66,6 +67,7 @@ def of(manifest: Manifest) -> str:
 def _figures(samples: Sequence[Sample], judgements: Sequence[Judgement]) -> dict[str, Any]:
     whole = [sample for sample in samples if sample.error is None]
     ids = {sample.id for sample in whole}
+    of = {sample.id: part for part, some in parts(whole).items() for sample in some}
     usages = [sample.usage for sample in whole if sample.usage]
     tokens = sum(usage["completion_tokens"] for usage in usages)
     forward = sum(usage["forward_tokens"] + usage["judge_forward_tokens"] for usage in usages)
@@ -73,7 +75,8 @@ def _figures(samples: Sequence[Sample], judgements: Sequence[Judgement]) -> dict
     measures: dict[str, list[Judgement]] = {}
     for one in judgements:
         if one.sample in ids and one.other is None:
-            measures.setdefault(f"{one.measure} ({one.judge})", []).append(one)
+            part = of[one.sample] and f", {of[one.sample]}"
+            measures.setdefault(f"{one.measure} ({one.judge}){part}", []).append(one)
     return {
         "n": len(whole),
         "errors": len(samples) - len(whole),

@@ -39,7 +39,7 @@ class Arm:
 
 def arms(names: str, sweeps: Sequence[str] = ()) -> list[Arm]:
     """The arms of ``--methods`` and ``--sweep``, each once. Raises UsageError."""
-    labels = [*_split(names), *(label for sweep in sweeps for label in swept(sweep))]
+    labels = [*split(names), *(label for sweep in sweeps for label in swept(sweep))]
     found = {arm.label: arm for arm in map(parse, labels)}
     if not found:
         raise UsageError(f"--methods: name at least one of {', '.join(methods.METHODS)}")
@@ -117,7 +117,7 @@ def _wanted(options: dict[str, Any], arm: Arm) -> Preference:
     return wanted
 
 
-def _split(names: str) -> list[str]:
+def split(names: str) -> list[str]:
     """Labels separated by commas, those inside brackets aside."""
     return [label.strip() for label in re.split(r",(?![^\[]*\])", names) if label.strip()]
 

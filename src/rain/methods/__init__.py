@@ -38,6 +38,7 @@ class Method:
     async def __call__(
         self, model: Model, prompt: Prompt, *, prefix: str = "", options: Options, limit: int | None = None
     ) -> Reply:
+        prefix = prefix or options.get("prefix") or ""
         model.forget()  # else what a method costs would depend on which one ran before
         reply: Reply = await import_module(f"{__name__}.{self.module}").reply(
             model, prompt, prefix=prefix, options=options, limit=limit, **self.settings

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
@@ -14,7 +13,7 @@ from rain.preferences import Evaluator, Preference, Weighted
 from rain.reply import Reply
 from rain.request import DEFAULT_MAX_TOKENS, Options, Plan, Prompt
 from rain.run.drive import Resources, drive
-from rain.run.think import think
+from rain.run.think import in_time, think
 from rain.search.asks import CLAUSE_ENDS, Answer, AnyResult, Ask, Continuation, Prefix, Score, Stopped, Usage
 from rain.search.budget import Budget
 from rain.search.candidates import before_stop
@@ -100,7 +99,8 @@ async def answered(
     budget, engine = plan.budget, model.engine
     deadline = None if budget.max_seconds is None else started + budget.max_seconds
     known = plan.trust(engine, model.judge) if judged else None
-    prompt, spent = await _thoughts(engine, plan)
+    thinking = think(engine, plan.conversation, plan.prompt, seed=plan.seed, limit=budget.max_forward_tokens)
+    prompt, spent = await in_time(thinking, deadline, options.get("cancel")) or (plan.prompt, Usage())
     if budget.max_forward_tokens is not None and spent.forward_tokens:
         budget = replace(budget, max_forward_tokens=max(1, budget.max_forward_tokens - spent.forward_tokens))
     begun = plan.begun(prompt)
@@ -122,15 +122,6 @@ async def answered(
         if isinstance(event, Outcome):
             return plan.reply(header, event, spent, time.monotonic() - started), event
     raise AssertionError("a method ends with its outcome")
-
-
-async def _thoughts(engine: Engine, plan: Plan) -> tuple[Prefix, Usage]:
-    thinking = think(engine, plan.conversation, plan.prompt, seed=plan.seed, limit=plan.budget.max_forward_tokens)
-    try:
-        async with asyncio.timeout(plan.budget.max_seconds):
-            return await thinking
-    except TimeoutError:
-        return plan.prompt, Usage()
 
 
 def wish(preference: Preference | Weighted | None, style: Style) -> str:

@@ -24,7 +24,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from rain import cache
 from rain.chat import Conversation, Message, prompt_tokens
 from rain.engines.engine import Engine
-from rain.preferences.evaluators import ZEROED, Case, Evaluator, Judgement
+from rain.preferences.evaluators import ZEROED, Case, Evaluator, Judgement, parts_of
 from rain.preferences.preference import Preference
 from rain.search.asks import Prefix, Stopped
 
@@ -208,7 +208,7 @@ def calibrated(
     known = known_of(inner, case) if judge.kind != inner.kind else None
     if known is not None and known.slope > 0:
         return whole(Calibrated(inner, known))
-    if case.preference.content_free and inner.kind in ZEROED:
+    if case.preference.content_free and set(ZEROED) & set(parts_of(inner.kind)):
         return whole(Zeroed(inner, case, make))
     return judge
 

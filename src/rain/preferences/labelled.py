@@ -114,7 +114,7 @@ def pick(rows: Sequence[Row], limit: int | None, seed: int) -> list[Row]:
 
 def _objects(path: Path) -> list[tuple[int, dict[str, Any]]]:
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
         raise UsageError(f"--data {path}: cannot be read: {why}") from None

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
 from rain import chat
 from rain.chat import Conversation
 from rain.engines.engine import Engine
+from rain.engines.shares import OWNER, Owner
 from rain.search.asks import Prefix, Sample, Until, Usage
 
+T = TypeVar("T")
 PEEK = 8
 """Tokens that show whether a reply begins with thoughts."""
 MOST = 1024
@@ -59,3 +66,24 @@ async def think(
     if thought.end != "stop":  # thoughts that found no end are ended for the model, so that it answers
         end = Prefix(engine.tokenizer.encode(f"\n{closing}\n\n", special=True), end)
     return end, usage + spent
+
+
+async def in_time(work: Coroutine[Any, Any, T], deadline: float | None, cancel: asyncio.Event | None) -> T | None:
+    """What ``work`` gives, asked for one owner; None where time was up or ``cancel`` was set first."""
+
+    async def owned() -> T:
+        OWNER.set(OWNER.get() or Owner())  # of this task only
+        return await work
+
+    task = asyncio.ensure_future(owned())
+    alarm = asyncio.ensure_future(cancel.wait()) if cancel else None
+    seconds = None if deadline is None else max(0.0, deadline - time.monotonic())
+    try:
+        await asyncio.wait({task, alarm} if alarm else {task}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        return task.result() if task.done() else None
+    finally:
+        for one in (task, alarm):
+            if one and not one.done():
+                one.cancel()
+                await asyncio.gather(one, return_exceptions=True)
+        work.close()  # it may not have begun

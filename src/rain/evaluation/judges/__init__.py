@@ -188,8 +188,17 @@ async def _judge_all(
     folder: Path, judges: Sequence[Judge], progress: Callable[[str, int, int], None] | None
 ) -> list[Judged]:
     manifest = read_manifest(folder)
+    told = _told(folder)
     for judge in judges:
         judge.begin(manifest)
+        before = told.get(judge.name, {})
+        for name, now_ in json.loads(json.dumps(judge.about())).items():
+            if name in before and before[name] != now_:
+                raise UsageError(
+                    f"{folder} holds verdicts of {judge.name} with another {name} ({_short(before[name])}, now "
+                    f"{_short(now_)}); to have all judged anew remove its lines from {JUDGEMENTS} and its entry in "
+                    f"{SIDECAR}"
+                )
     latest_samples = {sample.id: sample for sample in read_samples(folder)}
     samples = [sample for sample in latest_samples.values() if sample.error is None]
     if not samples:
@@ -217,17 +226,19 @@ async def _judge(
     new = unjudged = 0
     cost: dict[str, int | float] = {}
     # Closed, and its questions with it, when somebody interrupts.
-    async with aclosing(judge.judge(todo)) as verdicts:
-        async for case, verdict in verdicts:
-            new, unjudged = new + 1, unjudged + (verdict.value is None)
-            for name, amount in (verdict.cost or {}).items():
-                cost[name] = round(cost.get(name, 0) + amount, 3)
-            before = known.get(_key(case, judge.name))
-            if before is None or verdict.value is not None or before.why != verdict.why:
-                out.write(_judgement(case, verdict, judge))
-            if progress:
-                progress(judge.name, new, len(todo))
-    _tell(folder, judge, cost)
+    try:
+        async with aclosing(judge.judge(todo)) as verdicts:
+            async for case, verdict in verdicts:
+                new, unjudged = new + 1, unjudged + (verdict.value is None)
+                for name, amount in (verdict.cost or {}).items():
+                    cost[name] = round(cost.get(name, 0) + amount, 3)
+                before = known.get(_key(case, judge.name))
+                if before is None or verdict.value is not None or before.why != verdict.why:
+                    out.write(_judgement(case, verdict, judge))
+                if progress:
+                    progress(judge.name, new, len(todo))
+    finally:
+        _tell(folder, judge, cost)
     return Judged(judge.name, new, unjudged, cost)
 
 
@@ -252,12 +263,8 @@ def _tell(folder: Path, judge: Judge, cost: dict[str, int | float]) -> None:
     """Put what is known of a judge into ``judges.json``, beside what is known of others."""
     from rain.cache import write
 
-    path = folder / SIDECAR
-    try:
-        told = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        told = {}
-    before = told.get(judge.name, {}).get("cost", {}) if isinstance(told, dict) else {}
+    path, told = folder / SIDECAR, _told(folder)
+    before = told.get(judge.name, {}).get("cost", {})
     spent = {name: round(cost.get(name, 0) + before.get(name, 0), 3) for name in {**before, **cost}}
     told[judge.name] = {
         "independent": judge.independent,
@@ -267,3 +274,18 @@ def _tell(folder: Path, judge: Judge, cost: dict[str, int | float]) -> None:
         "made": now(),
     }
     write(path, json.dumps(told, ensure_ascii=False, indent=1) + "\n")
+
+
+def _short(value: Any) -> str:
+    return text if len(text := str(value)) <= 60 else f"{text[:60]}…"
+
+
+def _told(folder: Path) -> dict[str, Any]:
+    """What ``judges.json`` says. Raises UsageError: it cannot be read."""
+    path = folder / SIDECAR
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, TypeError):
+        raise UsageError(f"{path} cannot be read; remove it and have the run judged again") from None

@@ -106,8 +106,7 @@ class AiJudge(Judge):
         )
 
     def begin(self, manifest: Manifest) -> None:
-        # An id in the judgements is right however the run names the model.
-        self.independent = self.endpoint.model != manifest.model
+        self.independent = _bare(self.endpoint.model) != _bare(manifest.model)
 
     def cases(self, samples: Sequence[Sample]) -> list[Case]:
         found = []
@@ -237,3 +236,8 @@ def _messages(parts: Sequence[tuple[str, str]], rubric: str, choices: str) -> Me
 def _start(text: str, most: int = 120) -> str:
     line = " ".join(text.split())
     return line if len(line) <= most else line[: most - 1] + "…"
+
+
+def _bare(model: str) -> str:
+    """A model's name without folder, owner, revision and ending."""
+    return model.rpartition("#")[2].partition("@")[0].rpartition("/")[2].removesuffix(".gguf").lower()

@@ -204,7 +204,7 @@ def read(path: Path) -> list[Labelled]:
     """Labelled replies. Raises UsageError with the line that is none."""
     rows = []
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
         raise UsageError(f"--harm-data {path}: cannot be read: {why}") from None

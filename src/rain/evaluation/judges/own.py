@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncGenerator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from rain.errors import UsageError
 from rain.evaluation.judges import Case, Judge, Verdict
@@ -83,8 +83,7 @@ class OwnJudge(Judge):
         said: dict[str, Any] = {name: manifest.options.get(name) for name in PASSED}
         if manifest.preference and not said["preset"]:
             said["preference" if named(manifest.preference) else "prefer"] = manifest.preference
-        options: Options = {**said}  # type: ignore[typeddict-item]
-        return options
+        return cast("Options", said)
 
     def about(self) -> dict[str, Any]:
         return {"scored": "anew, by one evaluator" if self.model else "by each method"}
