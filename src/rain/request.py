@@ -104,7 +104,7 @@ class Plan:
     def make(engine: Engine, similarity_threshold: float, prompt: Prompt, options: Options) -> Plan:
         preference, settings, named = check_options(options)
         mode = options.get("mode") or ("faithful" if options.get("preset") else "optimistic")
-        if mode == "fast":
+        if mode in ("fast", "optimistic"):  # where an optimistic draft fails, it is mended fast
             settings = changed(settings, {name: value for name, value in FAST.items() if name not in named})
         if options.get("hold_back"):
             settings = changed(settings, {"hold_back": options.get("hold_back")})

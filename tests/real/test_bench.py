@@ -19,14 +19,24 @@ def bench(*words: str) -> str:
 def test_the_table_has_every_figure_of_every_mode(tmp_path: Path) -> None:
     plot = tmp_path / "costs.svg"
     shown = bench(*MODES, "--profile", "--plot", str(plot))
-    for words in ("forward tokens per token", "pairs quartiles", "seconds over vanilla", "passed", "profile: model"):
+    for words in (
+        "forward tokens per token",
+        "pairs quartiles",
+        "seconds over vanilla",
+        "passed",
+        "profile: model",
+        "beside model",
+    ):
         assert words in shown
     assert "optimistic" in shown
     assert plot.read_text(encoding="utf-8").startswith("<?xml")
 
 
 def test_parts_add_up_to_the_whole() -> None:
-    modes = json.loads(bench(*MODES, "--json"))["modes"]
+    found = json.loads(bench(*MODES, "--json"))
+    modes = found["modes"]
+    # Both are sizes of the same process; the weights (136 MiB) and the cache (90 MiB) are known.
+    assert found["peak_mb"] - found["peak_mb_over_model_and_cache"] == pytest.approx(226.4, abs=0.2)
     assert set(modes) == {"vanilla", "optimistic", "optimistic-clause", "fast"}
     for figures in modes.values():
         parts = [

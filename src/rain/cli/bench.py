@@ -90,7 +90,9 @@ def bench(
             result["profile"] = _profile(loaded, before, wall)
         if growth:
             result["growth"] = _growth(loaded, texts, wanted, seed)
-    result["peak_mb"] = _peak_mb()
+        size: int | None = getattr(meter, "bytes", None)
+    result["peak_mb"] = peak = _peak_mb()
+    result["peak_mb_over_model_and_cache"] = round(peak - size / 2**20, 1) if peak and size else None
     result["modes"] = {mode: _figures(samples[mode], samples.get("vanilla")) for mode in chosen}
     if plot:
         _plot(result, plot)
@@ -312,13 +314,18 @@ def _peak_mb() -> float | None:
     return round(peak / (1024 * 1024 if sys.platform == "darwin" else 1024), 1)
 
 
+def _memory(result: dict[str, Any]) -> str:
+    over = result["peak_mb_over_model_and_cache"]
+    return f"peak memory {result['peak_mb']} MB" + (f", {over} of them beside model and cache" if over else "")
+
+
 def _table(result: dict[str, Any]) -> str:
     from io import StringIO
 
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(title=f"{result['model']}, {result['prompts']} prompts, peak memory {result['peak_mb']} MB")
+    table = Table(title=f"{result['model']}, {result['prompts']} prompts, {_memory(result)}")
     table.add_column("")
     modes = result["modes"]
     for mode in modes:

@@ -104,6 +104,11 @@ class LlamaCppEngine:
         return dict(self._stepper.seconds)
 
     @property
+    def bytes(self) -> int:
+        """Of the weights and the cache, all of which the process holds."""
+        return self._model.bytes
+
+    @property
     def fingerprint(self) -> str:
         """The beginning of :attr:`weights_hash`."""
         return fingerprint.of_file(self.path)
@@ -193,6 +198,17 @@ class LlamaModel:
             if length < size:
                 return text.value.decode(errors="replace")
             size = length + 1
+
+    @property
+    def bytes(self) -> int:
+        """Of the weights and of the cache (keys and values of two bytes in every layer)."""
+        llama, model = self._llama, self._model
+        usual: int = llama.llama_model_n_embd(model) // llama.llama_model_n_head(model)
+        architecture = self.meta("general.architecture")
+        lengths = (self.meta(f"{architecture}.attention.{part}_length") for part in ("key", "value"))
+        of_a_cell: int = llama.llama_model_n_layer(model) * llama.llama_model_n_head_kv(model) * 2
+        weights: int = llama.llama_model_size(model)
+        return weights + self.cells * of_a_cell * sum(int(length or usual) for length in lengths)
 
     def decode(self, tokens: Tokens, positions: Tokens, sequences: Tokens, wanted: Tokens) -> Row:
         self._batch.fill(tokens, positions, sequences, wanted)
