@@ -208,8 +208,9 @@ class Plan:
             settings = changed(settings, {"score": "hard" if self.paper else evaluator.score})
         if evaluator and settings.score == "soft":
             settings = changed(settings, {name: value for name, value in SOFT.items() if name not in self.named})
-        if isinstance(evaluator, Calibrated) and settings.score == "soft" and "gate" not in self.named:
-            settings = changed(settings, {"gate": evaluator.known.threshold})
+        if isinstance(evaluator, Calibrated) and settings.score == "soft":
+            known_here = {"gate": evaluator.known.threshold, "threshold": evaluator.known.soft_of(settings.threshold)}
+            settings = changed(settings, {name: value for name, value in known_here.items() if name not in self.named})
         return Header(
             model=model,
             mode=self.mode,

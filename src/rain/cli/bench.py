@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import json as json_module
-import statistics
 import sys
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
 from rain.cli import options
-from rain.errors import MissingExtra, UsageError
-from rain.run.metered import PARTS, Metered, Part
-from rain.search.asks import Usage
+from rain.cli.bench_figures import Sample, figures_of, ratio
+from rain.errors import UsageError
+from rain.run.metered import Metered
 from rain.search.budget import Budget
 
 if TYPE_CHECKING:
     from rain.api import Model
     from rain.engines.engine import Engine
-    from rain.reply import Reply
     from rain.request import Options
 
 PROMPTS = (
@@ -93,23 +90,13 @@ def bench(
         size: int | None = getattr(meter, "bytes", None)
     result["peak_mb"] = peak = _peak_mb()
     result["peak_mb_over_model_and_cache"] = round(peak - size / 2**20, 1) if peak and size else None
-    result["modes"] = {mode: _figures(samples[mode], samples.get("vanilla")) for mode in chosen}
+    result["modes"] = {mode: figures_of(samples[mode], samples.get("vanilla")) for mode in chosen}
     if plot:
-        _plot(result, plot)
+        from rain.cli.bench_plot import draw
+
+        draw(result, plot)
     print(json_module.dumps(result) if json else _table(result))
     return 0
-
-
-@dataclass
-class Sample:
-    """One reply and what it cost by part."""
-
-    reply: Reply
-    parts: dict[Part, Usage]
-    first_seconds: float | None
-    """To the first text that is sent."""
-    compound: float | None
-    """VADER's, where that is installed: a lexicon that has nothing to do with the model."""
 
 
 def _measure(
@@ -131,7 +118,11 @@ def _measure(
                 if mode == "vanilla":
                     # Ordinary decoding is not judged.
                     own["preference"] = None
-                samples[mode].append(run(_sample(loaded, meter, text, own)))
+                sample = run(_sample(loaded, meter, text, own))
+                if mode == "optimistic-clause" and sample.first_tokens:
+                    own["mode"], own["budget"] = "vanilla", Budget(max_tokens=sample.first_tokens)
+                    sample.alone_seconds = run(_sample(loaded, meter, text, own)).reply.usage.seconds
+                samples[mode].append(sample)
                 progress.advance(task)
     return samples
 
@@ -141,14 +132,14 @@ async def _sample(loaded: Model, meter: Metered, text: str, own: Options) -> Sam
     from rain.search.events import Committed
 
     meter.reset()
-    start, first, reply = time.perf_counter(), None, None
+    start, first, tokens, reply = time.perf_counter(), None, 0, None
     async for event in loaded.stream(text, **own):
         if isinstance(event, Committed) and first is None:
-            first = time.perf_counter() - start
+            first, tokens = time.perf_counter() - start, len(event.tokens)
         if isinstance(event, Reply):
             reply = event
     assert reply is not None
-    return Sample(reply, dict(meter.spent), first, _compound(reply.text))
+    return Sample(reply, dict(meter.spent), first, tokens, _compound(reply.text))
 
 
 def _compound(text: str) -> float | None:
@@ -172,80 +163,6 @@ def _mode(name: str) -> Options:
     return cast("Options", chosen)
 
 
-def _figures(samples: list[Sample], vanilla: list[Sample] | None) -> dict[str, Any]:
-    """Totals over totals, so that long replies weigh what they cost."""
-    usages = [sample.reply.usage for sample in samples]
-    tokens = sum(usage.completion_tokens for usage in usages)
-    iterations = sum(usage.iterations for usage in usages)
-    forward, calls = sum(usage.forward_tokens for usage in usages), sum(usage.model_calls for usage in usages)
-    seconds = sum(usage.seconds for usage in usages)
-    scores = [sample.reply.score for sample in samples if sample.reply.score is not None]
-    compounds = [sample.compound for sample in samples if sample.compound is not None]
-    firsts = [sample.first_seconds for sample in samples if sample.first_seconds is not None]
-    figures: dict[str, Any] = {
-        "n": len(samples),
-        "tokens": tokens,
-        "iterations": iterations,
-        "rewinds": sum(usage.rewinds for usage in usages),
-        "forward_tokens_per_token": _ratio(forward, tokens),
-        "calls_per_token": _ratio(calls, tokens),
-        "forward_tokens_per_iteration": _ratio(forward, iterations),
-        "calls_per_iteration": _ratio(calls, iterations),
-    }
-    for part in samples[0].parts:
-        spent = sum(sample.parts[part].forward_tokens for sample in samples)
-        figures[f"{part}_forward_tokens_per_token"] = _ratio(spent, tokens)
-        figures[f"{part}_forward_tokens_per_iteration"] = _ratio(spent, iterations)
-    figures |= {
-        "drafted_tokens": sum(usage.drafted_tokens for usage in usages),
-        "seconds": round(seconds, 2),
-        "seconds_per_token": _ratio(seconds, tokens),
-        "seconds_to_first_text": _ratio(sum(firsts), len(firsts)),
-        "score": _ratio(sum(scores), len(scores)),
-        "vader": _ratio(sum(compounds), len(compounds)),
-    }
-    if vanilla:
-        figures |= _over_vanilla(samples, vanilla)
-    return figures
-
-
-def _over_vanilla(samples: list[Sample], vanilla: list[Sample]) -> dict[str, Any]:
-    """Seconds per token over ordinary decoding's: of the totals, and of the pairs (median and quartiles)."""
-
-    def pace(sample: Sample) -> float:
-        return sample.reply.usage.seconds / max(1, sample.reply.usage.completion_tokens)
-
-    total, tokens = _sums(samples)
-    base, base_tokens = _sums(vanilla)
-    ratios = sorted(pace(sample) / pace(alone) for sample, alone in zip(samples, vanilla, strict=True))
-    found: dict[str, Any] = {
-        "seconds_over_vanilla": _ratio(total / max(1, tokens), base / max(1, base_tokens)),
-        "pairs_median": _ratio(statistics.median(ratios), 1),
-        "pairs_quartiles": [round(value, 3) for value in _quartiles(ratios)],
-    }
-    if samples[0].reply.mode == "optimistic":
-        same = [not sample.reply.usage.iterations for sample in samples]
-        found["passed"] = _ratio(sum(same), len(same))
-        passed = [(sample, alone) for sample, alone, ok in zip(samples, vanilla, same, strict=True) if ok]
-        if passed:
-            (mine, done), (theirs, drawn) = _sums([one for one, _ in passed]), _sums([one for _, one in passed])
-            found["seconds_over_vanilla_when_passed"] = _ratio(mine / max(1, done), theirs / max(1, drawn))
-            found["same_text_when_passed"] = sum(one.reply.text == two.reply.text for one, two in passed)
-    return found
-
-
-def _sums(samples: list[Sample]) -> tuple[float, int]:
-    usages = [sample.reply.usage for sample in samples]
-    return sum(usage.seconds for usage in usages), sum(usage.completion_tokens for usage in usages)
-
-
-def _quartiles(ordered: list[float]) -> tuple[float, float]:
-    if len(ordered) < 2:
-        return ordered[0], ordered[0]
-    first, _, third = statistics.quantiles(ordered, n=4, method="inclusive")
-    return first, third
-
-
 def _growth(loaded: Model, texts: list[str], wanted: Options, seed: int) -> dict[str, Any]:
     """What a token costs early and late in a long reply: searches from forced beginnings of two lengths."""
 
@@ -263,45 +180,15 @@ def _growth(loaded: Model, texts: list[str], wanted: Options, seed: int) -> dict
         return seconds
 
     early, late = seconds_of_an_iteration(64), seconds_of_an_iteration(480)
-    return {"iteration_at_480_over_64": _ratio(late, early)}
+    return {"iteration_at_480_over_64": ratio(late, early)}
 
 
 def _profile(loaded: Model, before: dict[str, float], wall: float) -> dict[str, Any]:
     """Shares of the measured seconds: the model's own computing, drawing tokens, finding room, all else (Python)."""
     now: dict[str, float] = getattr(loaded.engine, "seconds", {})
     spent = {part: now[part] - before.get(part, 0.0) for part in now}
-    shares = {part: _ratio(seconds, wall) for part, seconds in spent.items()}
-    return {**shares, "search_judge_and_waiting": _ratio(wall - sum(spent.values()), wall)}
-
-
-def _plot(result: dict[str, Any], path: Path) -> None:
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise MissingExtra("--plot needs matplotlib: pip install 'rain-lm[bench]'") from None
-    modes = result["modes"]
-    figure = Figure(figsize=(8, 3.5), layout="constrained")
-    left, right = figure.subplots(1, 2)
-    bottom = [0.0] * len(modes)
-    for part in PARTS:
-        heights = [figures[f"{part}_forward_tokens_per_token"] or 0.0 for figures in modes.values()]
-        left.bar(list(modes), heights, bottom=bottom, label=part.replace("_", " "))
-        bottom = [low + height for low, height in zip(bottom, heights, strict=True)]
-    left.set_ylabel("forward tokens per output token")
-    left.legend()
-    right.bar(list(modes), [figures.get("seconds_over_vanilla") or 0.0 for figures in modes.values()])
-    right.set_yscale("log")
-    right.set_ylabel("seconds per token over vanilla")
-    for axis in (left, right):
-        axis.tick_params(axis="x", rotation=20)
-    try:
-        figure.savefig(path)
-    except (OSError, ValueError) as error:
-        raise UsageError(f"--plot {path}: cannot be written: {error}") from None
-
-
-def _ratio(a: float, b: float) -> float | None:
-    return round(a / b, 4) if b else None
+    shares = {part: ratio(seconds, wall) for part, seconds in spent.items()}
+    return {**shares, "search_judge_and_waiting": ratio(wall - sum(spent.values()), wall)}
 
 
 def _peak_mb() -> float | None:

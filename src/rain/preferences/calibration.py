@@ -72,6 +72,9 @@ class Calibration(BaseModel):
     threshold: float
     """Calibrated soft score below which a share of ``false_alarms`` of the good texts lies."""
     false_alarms: float = 0.05
+    mean_good: float | None = None
+    """Mean calibrated soft score of the good texts; None where an earlier version measured."""
+    mean_bad: float | None = None
     auc: float
     auc_low: float
     auc_high: float
@@ -93,6 +96,15 @@ class Calibration(BaseModel):
     def key(self) -> Key:
         """What it is found by, beside the model."""
         return self.preference, self.digest, self.evaluator, self.placement, self.wording, self.style
+
+    def soft_of(self, value: float) -> float:
+        """The mean soft score of texts whose mean score would be ``value`` if each were scored 1 (good) or -1 (bad).
+
+        So V = 0.8 of three-valued scores, nine good texts of ten, asks no more of a judge that is rarely sure.
+        """
+        if self.mean_good is None or self.mean_bad is None:
+            return value
+        return self.mean_bad + (value + 1) / 2 * (self.mean_good - self.mean_bad)
 
 
 Key: TypeAlias = tuple[str, str, str, str, str, str]

@@ -56,6 +56,8 @@ def of(found: Figures, engine: Engine, preference: Preference, measured: Measure
         slope=found.slope,
         threshold=found.threshold,
         false_alarms=measured.false_alarms,
+        mean_good=found.mean_good,
+        mean_bad=found.mean_bad,
         auc=area.value,
         auc_low=area.low,
         auc_high=area.high,

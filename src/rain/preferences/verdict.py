@@ -69,6 +69,9 @@ class Figures:
     zero: float
     slope: float
     threshold: float
+    mean_good: float
+    """Calibrated soft score of good texts, and below of bad ones."""
+    mean_bad: float
     forward_tokens: float
     verdict: Verdict
     reason: str
@@ -96,6 +99,8 @@ class Figures:
             "zero": _short(self.zero),
             "slope": _short(self.slope),
             "threshold": _short(self.threshold),
+            "mean_good": _short(self.mean_good),
+            "mean_bad": _short(self.mean_bad),
             "leads": {name: [_short(low), _short(high)] for name, (low, high) in self.leads.items()},
             "at": {str(part): _ranked(found) for part, found in self.at.items()},
             "asked": [_short(area.value) for area in self.asked],
@@ -306,10 +311,11 @@ class _Reading:
             self.good[known], calibrated[known], self.clusters.only(known), self.false_alarms
         )  # fmt: skip
         limit = threshold_for(calibrated[known & self.good].tolist(), self.false_alarms)
+        good, bad = (float(calibrated[known & kind].mean()) for kind in (self.good, ~self.good))
         evaluator = judge.evaluator.removesuffix(REFUSALS)
         cost = self.scores.costs.get(replace(judge, evaluator=evaluator), 0.0)
         return Figures(
-            judge, ranks, flagged, zero, slope, limit, cost, verdict, reason, leads,
+            judge, ranks, flagged, zero, slope, limit, good, bad, cost, verdict, reason, leads,
             self_evaluation=":" not in evaluator,
         )  # fmt: skip
 

@@ -59,6 +59,9 @@ class Settings:
     parallel_leaves: int = _constant(
         1, "leaves looked ahead and judged at once, kept apart by virtual loss (ours)", 1, 4096
     )
+    virtual_loss: float = _constant(
+        0.5, "how much below its child's value an iteration under way is counted until it is scored (ours)", 0, 2
+    )
     first_play: Literal["zero", "parent"] = _constant(
         "zero", "value of a child without visits: 0 once normalised, the worst (C), or its parent's (ours)"
     )

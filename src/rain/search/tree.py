@@ -85,10 +85,11 @@ class Tree:
     # Selection ------------------------------------------------------------------------------------------------------
 
     def selection_value(self, parent: Node, child: Node) -> float:
-        """P eq. 1, ``v + c·u`` with ``u = p·sqrt(N)/(1 + n)``; iterations in flight count as visits that scored -1."""
+        """P eq. 1, ``v + c·u`` with ``u = p·sqrt(N)/(1 + n)``; iterations in flight count as visits (virtual loss)."""
         visits = child.visits + child.in_flight
         known = visits or self.settings.first_play == "parent"
-        value = (child.value * child.visits - child.in_flight) / visits if visits else parent.value if known else 0.0
+        value = child.value if child.visits else parent.value if known else 0.0
+        value -= self.settings.virtual_loss * child.in_flight / visits if visits else 0.0
         if self.settings.variant == "released":
             total = parent.visits + sum(sibling.in_flight for sibling in parent.children)
             value = (value - self.low) / (self.high - self.low + 1e-5) if known else 0.0

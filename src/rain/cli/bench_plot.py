@@ -1,0 +1,35 @@
+"""``rain bench --plot``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from rain.errors import MissingExtra, UsageError
+from rain.run.metered import PARTS
+
+
+def draw(result: dict[str, Any], path: Path) -> None:
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise MissingExtra("--plot needs matplotlib: pip install 'rain-lm[bench]'") from None
+    modes = result["modes"]
+    figure = Figure(figsize=(8, 3.5), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    bottom = [0.0] * len(modes)
+    for part in PARTS:
+        heights = [figures[f"{part}_forward_tokens_per_token"] or 0.0 for figures in modes.values()]
+        left.bar(list(modes), heights, bottom=bottom, label=part.replace("_", " "))
+        bottom = [low + height for low, height in zip(bottom, heights, strict=True)]
+    left.set_ylabel("forward tokens per output token")
+    left.legend()
+    right.bar(list(modes), [figures.get("seconds_over_vanilla") or 0.0 for figures in modes.values()])
+    right.set_yscale("log")
+    right.set_ylabel("seconds per token over vanilla")
+    for axis in (left, right):
+        axis.tick_params(axis="x", rotation=20)
+    try:
+        figure.savefig(path)
+    except (OSError, ValueError) as error:
+        raise UsageError(f"--plot {path}: cannot be written: {error}") from None
