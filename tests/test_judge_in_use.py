@@ -50,6 +50,18 @@ def test_a_calibration_that_is_kept_changes_the_scores() -> None:
     assert scores(settings={**QUICK["settings"], "threshold": -1}) == after
 
 
+def test_v_asks_no_more_of_a_judge_than_it_gives_to_good_texts(tmp_path: Path) -> None:
+    def threshold(**options: Any) -> float:
+        MODEL.generate(" the movie was", **{**QUICK, **options}, trace=tmp_path / "t.jsonl")
+        return Trace(tmp_path / "t.jsonl").header.settings.threshold
+
+    assert threshold() == 0.8
+    keep(measured(mean_good=0.3, mean_bad=-0.2))
+    assert threshold() == pytest.approx(0.25)
+    assert threshold(settings={**QUICK["settings"], "threshold": 0.7}) == 0.7
+    assert threshold(settings={**QUICK["settings"], "score": "hard"}) == 0.8
+
+
 def test_the_papers_presets_are_never_calibrated(tmp_path: Path) -> None:
     paper = {**QUICK, "preference": None, "evaluator": None, "preset": "positive"}
     before = MODEL.generate(" the movie was", **paper)

@@ -254,3 +254,11 @@ def test_below_the_threshold_lies_the_wished_share_of_good_texts() -> None:
         threshold = threshold_for(good, share)
         assert sum(score < threshold for score in good) / 100 == pytest.approx(min(share, 0.99))
     assert threshold_for([0.5, 0.5, 0.5], 0.05) == 0.5
+
+
+def test_a_share_of_good_texts_has_the_soft_score_that_this_judge_gives_it() -> None:
+    unsure = known(mean_good=0.3, mean_bad=-0.2)
+    assert unsure.soft_of(1.0) == pytest.approx(0.3)
+    assert unsure.soft_of(0.8) == pytest.approx(0.9 * 0.3 - 0.1 * 0.2)
+    assert unsure.soft_of(-1.0) == pytest.approx(-0.2)
+    assert known().soft_of(0.8) == 0.8  # measured by an earlier version

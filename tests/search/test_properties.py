@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 from world import World, play
 
 from rain.engines.scripted import ScriptedEngine
-from rain.search.asks import Judge
+from rain.search.asks import Judge, Prefix
 from rain.search.budget import Budget
 from rain.search.events import Added, BackedUp, Committed, Event, Expanded, Tried
 from rain.search.loop import Loop
 from rain.search.settings import Settings, changed
-from rain.search.tree import Node
+from rain.search.tree import Node, Tree
 
 SMALL = {"iterations_per_set": 12, "fresh_iterations": 6, "minimum_visits": 2}
 worlds = st.builds(
@@ -283,6 +283,21 @@ def test_the_same_text_is_judged_once() -> None:
     run = play(constants({}), Budget(max_tokens=12))
     judged = [ask.reply.path(ask.prompt) for ask in run.asked if type(ask).__name__ == "Judge"]
     assert len(judged) == len(set(judged))
+
+
+def test_an_iteration_under_way_counts_as_a_visit_somewhat_below_the_childs_value() -> None:
+    tree = Tree(Prefix((1,)), Settings(virtual_loss=0.5, exploration=0.0, first_play="parent"))
+    parent, child = tree.root, Node(Prefix((2,)), visits=3.0, value=0.6)
+    parent.children, parent.value = [child], 0.2
+
+    def counted() -> float:
+        return tree.selection_value(parent, child) * (tree.high - tree.low + 1e-5) + tree.low
+
+    assert counted() == pytest.approx(0.6)
+    child.in_flight = 1
+    assert counted() == pytest.approx((3 * 0.6 + 0.1) / 4)
+    child.visits, child.value = 0.0, 0.0
+    assert counted() == pytest.approx(0.2 - 0.5)  # the parent's value stands in for the child's
 
 
 def test_an_early_stop_changes_no_choice_and_saves_iterations() -> None:
