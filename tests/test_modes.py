@@ -61,9 +61,9 @@ def test_a_preset_is_searched_faithfully_unless_asked_otherwise(model: Model) ->
     assert model.generate(" the movie was", **{**options, "mode": "optimistic"}).mode == "optimistic"
 
 
-def test_fast_mode_looks_ahead_from_eight_leaves_at_once(model: Model) -> None:
+def test_fast_mode_looks_ahead_from_twelve_leaves_at_once(model: Model) -> None:
     plan = model.plan(" the movie was", mode="fast", **USUAL)
-    assert (plan.settings.parallel_leaves, plan.settings.early_stop) == (8, True)
+    assert (plan.settings.parallel_leaves, plan.settings.early_stop) == (12, True)
     told = model.plan(" the movie was", mode="fast", settings={"parallel_leaves": 2}, **USUAL)
     assert told.settings.parallel_leaves == 2
     assert model.generate(" the movie was", mode="fast", evaluator=lambda text: 0.5, **USUAL).usage.iterations > 0

@@ -84,7 +84,7 @@ SOFT: dict[str, Any] = {"exploration": 0.7, "first_play": "parent"}
 Soft scores lie closer together than the paper's -1, 0 and 1: with c = 2 the prior alone decides what is visited, and
 with less, a child that was never visited, the worst by the released rule, is hardly ever tried.
 """
-FAST: dict[str, Any] = {"parallel_leaves": 8, "early_stop": True, "decisive": 0.95}
+FAST: dict[str, Any] = {"parallel_leaves": 12, "early_stop": True, "decisive": 0.95}
 """What ``--mode fast`` changes, and the default mode for the searches that mend its drafts."""
 PRESETS: dict[str, dict[str, Any]] = {
     "harmless": {},
