@@ -1,5 +1,6 @@
 """A draft that passes is vanilla's text to the letter, whatever was computed before."""
 
+import gc
 import importlib.util
 
 import pytest
@@ -30,3 +31,20 @@ def test_a_passing_draft_is_vanillas_text_in_a_used_cache():
             judged = model.generate(opening, preference="positive", settings={"gate": -1}, **wanted)
             assert judged.usage.searches == 0
             assert judged.text == alone.text
+
+
+def test_a_search_whose_iterations_were_dropped_leaves_only_its_prompt_in_the_cache():
+    try:
+        model = rain.load("smollm2", context=2048)
+    except UsageError as error:
+        pytest.skip(str(error))
+    with model:
+        gc.collect()
+        gc.disable()  # what dies must not wait for it
+        try:
+            wanted = {"preference": "positive", "mode": "fast", "style": "plain", "budget": rain.Budget(max_tokens=6)}
+            usage = model.generate("We waited, and the soup", **wanted).usage
+            assert usage.iterations > 0
+            assert model.engine.cells_used == usage.prompt_tokens
+        finally:
+            gc.enable()

@@ -173,6 +173,7 @@ class _Desk:
         for task in list(self.tickets):
             self._drop(task)
         await asyncio.gather(*self.dropped, return_exceptions=True)
+        self.dropped.clear()  # a cancelled task knows this desk: in a circle, its prefixes would stay
 
     def _drop(self, task: asyncio.Task[Answer]) -> None:
         del self.tickets[task]
