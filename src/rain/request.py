@@ -211,6 +211,8 @@ class Plan:
         if isinstance(evaluator, Calibrated) and settings.score == "soft":
             known_here = {"gate": evaluator.known.threshold, "threshold": evaluator.known.soft_of(settings.threshold)}
             settings = changed(settings, {name: value for name, value in known_here.items() if name not in self.named})
+        if self.mode == "optimistic" and settings.score == "soft" and "threshold" not in self.named:
+            settings = changed(settings, {"threshold": settings.gate})  # what mends a draft passes as a draft does
         return Header(
             model=model,
             mode=self.mode,

@@ -161,10 +161,10 @@ def replay(scenario: dict[str, Any], expansion: str) -> tuple[Loop, list[Event],
 
     loop.tree.back_up = back_up_and_take_down
     tickets: list[Asked] = []
-    answers: list[Answer] = []
+    answers: list[Answer] | None = None
     try:
         while True:
-            for item in run.send(answers) if answers else next(run):
+            for item in next(run) if answers is None else run.send(answers):
                 if isinstance(item, Asked):
                     tickets.append(item)
                 else:

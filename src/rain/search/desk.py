@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Generator
 
-from rain.search.asks import Ask, Asked, Usage
+from rain.search.asks import Answer, Ask, Asked, Usage
 from rain.search.budget import Budget
 from rain.search.events import Out, StopReason
 
@@ -19,12 +20,32 @@ class Desk:
         self.passed = True
         self.iterations = self.rewinds = self.tickets = 0
         self.outbox: Out = []
+        self.unanswered: set[int] = set()
+        """Tickets of asks that no answer came to yet, those withdrawn among them."""
 
     def ask(self, ask: Ask) -> int:
         """Put ``ask`` into the outbox; its ticket."""
         self.tickets += 1
+        self.unanswered.add(self.tickets)
         self.outbox.append(Asked(self.tickets, ask))
         return self.tickets
+
+    def note(self, answer: Answer) -> None:
+        """Count what ``answer`` cost."""
+        self.unanswered.discard(answer.ticket)
+        self.usage += answer.usage
+
+    def flush(self) -> Generator[Out, list[Answer], None]:
+        """Yield what is in the outbox, if anything is; count what comes back meanwhile."""
+        if self.outbox:
+            for answer in (yield self.take_outbox()):
+                self.note(answer)
+
+    def settle(self) -> Generator[Out, list[Answer], None]:
+        """Under a budget of forward tokens what was withdrawn is answered all the same: wait for it and count it."""
+        while self.unanswered and self.budget.max_forward_tokens is not None:
+            for answer in (yield self.take_outbox()):
+                self.note(answer)
 
     def take_outbox(self) -> Out:
         """What is to be yielded now; the outbox is empty then."""

@@ -73,6 +73,7 @@ class Loop(Desk):
         """Commit token sets to the end of the reply, judge it once more, and tell."""
         last = yield from self.commit_sets()
         score = yield from self._final_score(last)
+        yield from self.settle()
         return Outcome(
             tokens=last.prefix.path(self.prompt),
             text=before_stop(last.reply, self.candidates.stop).decode("utf-8", "ignore"),
@@ -174,12 +175,12 @@ class Loop(Desk):
             answered = False
             while not answered:
                 for answer in (yield self.take_outbox()):
-                    self.usage += answer.usage
+                    self.note(answer)
                     answered |= answer.ticket == ticket
                     if answer.ticket == ticket and isinstance(answer.result, Score):
                         self.scores[key] = answer.result
-        elif self.outbox:
-            yield self.take_outbox()
+        else:
+            yield from self.flush()
         return self.scores.get(key)
 
     # Open iterations --------------------------------------------------------------------------------------------------
@@ -205,7 +206,7 @@ class Loop(Desk):
         iteration.waiting = {} if self.stopped else {self.ask(ask): None for ask in asks}
 
     def _receive(self, answer: Answer) -> None:
-        self.usage += answer.usage
+        self.note(answer)
         if isinstance(answer.result, Stopped):
             self.stopped = self.stopped or answer.result.why
         iteration = next((one for one in self.open if answer.ticket in one.waiting), None)

@@ -85,6 +85,7 @@ class Optimist(Desk):
         if self.stopped and self.stopped != "cancelled":  # the best that is known, unjudged
             self._commit(len(self.tokens), None, "stopped")
         score = yield from self._final_score()
+        yield from self.settle()
         reply = self.before + b"".join(self.pieces[: self.sent])
         return Outcome(
             tokens=self._cut(self.sent).path(self.prompt),
@@ -184,7 +185,7 @@ class Optimist(Desk):
         left = Budget(int(self._room()), iterations, forward_tokens)
         seed = draft_seed(self.seed, -self.searches)
         loop = _Repair(self.base, self.settings, left, seed=seed, stop=self.stop)
-        loop.bad, loop.tickets, loop.outbox = bad, self.tickets, self.take_outbox()
+        loop.bad, loop.tickets, loop.unanswered, loop.outbox = bad, self.tickets, self.unanswered, self.take_outbox()
         last = yield from loop.commit_sets(until_passed=self.searches < self.settings.max_searches)
         self.tickets, self.outbox = loop.tickets, loop.outbox
         self.usage += loop.usage
@@ -259,8 +260,7 @@ class Optimist(Desk):
         key = self._key(self.sent)
         if key[0] and key not in self.scores and not self.stopped:
             yield from self._judged([self.sent])
-        if self.outbox:
-            yield self.take_outbox()
+        yield from self.flush()
         return self.scores.get(key)
 
     def _answers(self, asks: Sequence[Ask]) -> Generator[Out, list[Answer], list[AnyResult | None]]:
@@ -279,7 +279,7 @@ class Optimist(Desk):
         return [None if isinstance(results[ticket], Stopped) else results[ticket] for ticket in tickets]
 
     def _note(self, answer: Answer) -> None:
-        self.usage += answer.usage
+        self.note(answer)
         if isinstance(answer.result, Stopped):
             self.stopped = self.stopped or answer.result.why
 
