@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from rain.engines.scripted import ScriptedEngine
 from rain.errors import EngineError
 from rain.run.drive import Resources, drive
-from rain.search.asks import Prefix, Question, Result, Score, Stopped, TokenLogprobs, Vectors
+from rain.search.asks import Prefix, Question, Result, Score, Stopped, TokenLogprobs, Usage, Vectors
 from rain.search.budget import Budget
 from rain.search.events import Committed, Event, Outcome
 from rain.search.loop import search
@@ -75,6 +75,44 @@ def test_forward_tokens_are_never_overrun(limit: int, leaves: int, remembers: bo
     assert outcome.stopped_by in ("budget", None)
 
 
+class Busy(ScriptedEngine):
+    """Counts the questions that are open at once; ``surplus``: forward tokens of each beyond what one would expect."""
+
+    def __init__(self, surplus: int = 0, **options: Any) -> None:
+        super().__init__(remembers=True, delay=0.001, **options)
+        self.surplus, self.at_once, self.most = surplus, 0, 0
+
+    async def answer(self, question: Question, *, limit: int | None = None) -> tuple[Result, Usage]:
+        self.at_once += 1
+        self.most = max(self.most, self.at_once)
+        try:
+            left = None if limit is None else limit - self.surplus
+            result, usage = await super().answer(question, limit=left)
+        finally:
+            self.at_once -= 1
+        if isinstance(result, Stopped):
+            return result, usage
+        self.totals += Usage(self.surplus)
+        return result, usage + Usage(self.surplus)
+
+
+def test_questions_go_out_together_while_the_budget_pays_for_all_of_them() -> None:
+    settings = changed(SETTINGS, {"parallel_leaves": 4})
+    engine = Busy()
+    _, outcome = finish(engine, Budget(6, None, 5000), max_forward_tokens=5000, settings=settings)
+    assert outcome.stopped_by is None
+    assert engine.most >= 4
+
+
+@pytest.mark.parametrize("limit", [10, 60, 400, 2000])
+def test_what_costs_more_than_it_seemed_is_asked_again_with_all_that_is_left(limit: int) -> None:
+    settings = changed(SETTINGS, {"parallel_leaves": 3})
+    engine = Busy(surplus=7)
+    _, outcome = finish(engine, Budget(6, None, limit), max_forward_tokens=limit, settings=settings)
+    assert engine.totals.forward_tokens == outcome.usage.forward_tokens <= limit
+    assert outcome.stopped_by is None or engine.totals.forward_tokens > 0.6 * limit or limit < 20
+
+
 class ForeignJudge(AskingJudge):
     """Asks another engine, about prefixes of its own."""
 
@@ -120,6 +158,27 @@ def test_a_budget_is_used_before_the_search_gives_up() -> None:
     _, outcome = finish(engine, Budget(max_forward_tokens=900), max_forward_tokens=900, settings=settings)
     assert outcome.stopped_by == "budget"
     assert engine.totals.forward_tokens > 800
+
+
+def test_a_budget_is_shared_among_the_sets_so_that_the_reply_reaches_its_end() -> None:
+    hopeless = {"minimum_visits": 1000, "iterations_per_set": 400, "fresh_iterations": 400}
+    budget = Budget(max_tokens=20, max_forward_tokens=6000)
+
+    def ended(pacing: bool) -> Outcome:
+        settings = changed(SETTINGS, {**hopeless, "parallel_leaves": 3, "pacing": pacing})
+        engine = ScriptedEngine(remembers=True)
+        return finish(engine, budget, max_forward_tokens=6000, settings=settings)[1]
+
+    paced, hasty = ended(True), ended(False)
+    assert paced.stopped_by is None
+    assert len(paced.tokens) == 20 or paced.finish == "stop"
+    assert paced.usage.forward_tokens > 3000
+    assert hasty.stopped_by == "budget"
+
+
+def test_sets_still_to_come() -> None:
+    assert [Settings().sets(0, tokens) for tokens in (0, 1, 2, 3, 7, 8, 17, 18, 40)] == [1, 1, 2, 2, 3, 4, 4, 5, 7]
+    assert Settings().sets(5, 21) == 3
 
 
 @pytest.mark.parametrize("leaves", [1, 3])

@@ -10,6 +10,7 @@ from typing import Protocol
 
 from rain.engines.engine import Engine
 from rain.engines.shares import OWNER, Owner
+from rain.run.allowance import Allowance
 from rain.search.asks import (
     Answer,
     AnyResult,
@@ -127,10 +128,7 @@ class _Desk:
         self.resources = resources
         self.owner = OWNER.get() or Owner()
         """Whose account the search's forward tokens go on; somebody's who was named around it, or its own."""
-        self.left = max_forward_tokens
-        """Forward tokens of the budget that are not spent."""
-        self.turn = asyncio.Lock()
-        """Under a budget questions go out one group after another: what is left cannot be promised twice."""
+        self.allowance = None if max_forward_tokens is None else Allowance(max_forward_tokens)
         self.tickets: dict[asyncio.Task[Answer], int] = {}
         self.dropped: list[asyncio.Task[Answer]] = []
 
@@ -139,7 +137,7 @@ class _Desk:
         self.tickets[task] = asked.ticket
 
     def withdraw(self, ticket: int) -> None:
-        if self.left is not None:
+        if self.allowance:
             return  # It is finished and answered all the same, so that its cost is known.
         for task in [task for task, number in self.tickets.items() if number == ticket]:
             self._drop(task)
@@ -206,11 +204,7 @@ class _Desk:
             results = [result for result, _ in answered]
 
     async def _questions(self, questions: Sequence[Question], engine: Engine) -> list[tuple[Result, Usage]]:
-        """Ask together; each question may spend an equal share of what the budget leaves."""
-        if self.left is None:
-            return list(await asyncio.gather(*(engine.answer(question) for question in questions)))
-        async with self.turn:
-            share = max(0, self.left // max(1, len(questions)))
-            answered = await asyncio.gather(*(engine.answer(question, limit=share) for question in questions))
-            self.left -= sum(usage.forward_tokens for _, usage in answered)
-        return list(answered)
+        """Ask together."""
+        if self.allowance:
+            return await self.allowance.ask(questions, engine)
+        return list(await asyncio.gather(*(engine.answer(question) for question in questions)))

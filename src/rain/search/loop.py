@@ -3,6 +3,7 @@ small generator of its own; up to ``parallel_leaves`` of them are open, and answ
 
 from __future__ import annotations
 
+import math
 import weakref
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field, replace
@@ -107,8 +108,15 @@ class Loop(Desk):
         self.spent = 0
         self.inherited = self.tree.root.real_visits
         per_set, fresh = self.settings.iterations_per_set, self.settings.fresh_iterations
-        self.allowed = max(per_set, self.inherited + fresh) - self.inherited if self.tree.root.depth else per_set
+        most = max(per_set, self.inherited + fresh) - self.inherited if self.tree.root.depth else per_set
+        share, before = self._share(), self.usage.forward_tokens
         while True:
+            self.allowed = most
+            if self.iterations and share < math.inf:
+                more = (
+                    (share + before - self.usage.forward_tokens) * self.iterations / max(1, self.usage.forward_tokens)
+                )
+                self.allowed = max(1, min(most, self.spent + int(more)))
             while self._may_start():
                 self._start()
                 if reason := self._stop_reason():
@@ -120,6 +128,12 @@ class Loop(Desk):
                 self._receive(answer)
             if reason := self._stop_reason():
                 return reason
+
+    def _share(self) -> float:
+        """Forward tokens that the next set may cost: an equal part of what is left for each that is still to come."""
+        root = self.tree.root
+        sets = self.settings.sets(root.depth, self.reply_limit - (root.prefix.length - self.prompt.length))
+        return self.forward_left() / sets if self.settings.pacing else math.inf
 
     def _stop_reason(self) -> Literal["threshold", "iterations", "stopped"] | None:
         """*Released*: ``m > T_min and v > V``. *Paper* (Algorithm 1): ``iterations >= T_min and v >= V``."""

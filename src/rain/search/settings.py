@@ -65,6 +65,9 @@ class Settings:
     first_play: Literal["zero", "parent"] = _constant(
         "zero", "value of a child without visits: 0 once normalised, the worst (C), or its parent's (ours)"
     )
+    pacing: bool = _constant(
+        True, "share a budget of forward tokens among the sets still to come, so that the reply reaches its end (ours)"
+    )
     early_stop: bool = _constant(False, "commit once no iteration that is left can change the choice (ours)")
     decisive: float = _constant(
         1.0, "soft score, up or down, beyond which a question is not asked again in other words or order (ours)", 0, 1
@@ -72,6 +75,14 @@ class Settings:
     gate: float = _constant(0.0, "score above which a draft passes; calibrated where the judge is (ours)", -1, 1)
     hold_back: Literal["reply", "clause"] = _constant("reply", "what must be judged before any of it is sent (ours)")
     max_searches: int = _constant(8, "searches of one reply before drafting is given up (ours)", 1, 10_000)
+
+    def sets(self, depth: int, tokens: int) -> int:
+        """Token sets that ``tokens`` more tokens make, from ``depth`` token sets on; at least 1."""
+        count = 0
+        while tokens > 0:
+            tokens -= self.set_length(depth + count)
+            count += 1
+        return max(1, count)
 
     def set_length(self, depth: int) -> int:
         """Nominal tokens in a set whose parent is ``depth`` token sets from the start of the reply."""
