@@ -22,7 +22,7 @@ from rain.preferences.trust import Trust
 from rain.reply import Reply
 from rain.request import Options, Plan, Prompt
 from rain.run.drive import Resources, drive
-from rain.run.scheduler import Asking, Scheduler, Want, asking, want
+from rain.run.scheduler import QuestionCells, Scheduler, Want, question_cells, want
 from rain.run.think import in_time, think, thoughts_room
 from rain.search.asks import Prefix, Usage
 from rain.search.events import Event, Outcome
@@ -129,10 +129,10 @@ class Model:
         """Cells that a search may hold at once; what another model judges lies in its own cache."""
         prompt = plan.begun(plan.prompt)
         evaluator = None if self.judge else plan.evaluator(self.engine, plan.prompt, zeroed=False)
-        asks = Asking()
+        asks = QuestionCells()
         if evaluator and evaluator.self_evaluation:
-            asks = asking(evaluator, prompt, self.engine)
-            first = asking(plan.evaluator(self.engine, plan.prompt) or evaluator, prompt, self.engine)
+            asks = question_cells(evaluator, prompt, self.engine)
+            first = question_cells(plan.evaluator(self.engine, plan.prompt) or evaluator, prompt, self.engine)
             if first != asks:  # a zero is measured first, on texts of its own
                 asks = replace(asks, fixed=asks.fixed + first.fixed + first.questions)
         length = prompt.length + thoughts_room(self.engine, plan.conversation, plan.prompt)

@@ -23,7 +23,7 @@ from rain.engines.scripted import ScriptedEngine
 from rain.errors import UsageError
 from rain.models import open_engine
 from rain.reply import Reply
-from rain.run.scheduler import Asking, Busy, Scheduler, Want, asking, want
+from rain.run.scheduler import Busy, QuestionCells, Scheduler, Want, question_cells, want
 from rain.search.asks import Prefix, TopTokens
 from rain.search.events import Event
 from rain.search.settings import Settings, changed
@@ -313,8 +313,10 @@ def test_what_is_wanted_grows_with_what_is_open() -> None:
     settings = Settings()
     assert want(settings, 30, 40, searches=False) == Want(70, 31)
     assert want(settings, 30, 40) == Want(30 + 40 + 100, 31)
-    assert want(settings, 30, 40, asks=Asking(questions=150)) == Want(30 + 40 + 150, 180)
-    assert want(settings, 30, 40, asks=Asking(fixed=200, copies=1, questions=20)) == Want(30 + 200 + 80 + 100, 50)
+    assert want(settings, 30, 40, asks=QuestionCells(questions=150)) == Want(30 + 40 + 150, 180)
+    assert want(settings, 30, 40, asks=QuestionCells(fixed=200, copies=1, questions=20)) == Want(
+        30 + 200 + 80 + 100, 50
+    )
     assert want(changed(settings, {"parallel_leaves": 8}), 30, 40) == Want(30 + 8 * 140, 31)
     assert want(settings, 30, 4) == Want(30 + 4 + 40, 31)
     assert want(changed(settings, {"length_limit": 50}), 30, None) == Want(30 + 20 + 100, 31)
@@ -357,7 +359,7 @@ def test_what_an_evaluator_asks_is_found_without_asking() -> None:
     plan = model.plan(" the movie was", preference="positive", evaluator="contrastive", style="plain")
     evaluator = plan.evaluator(engine, plan.prompt)
     assert evaluator
-    found = asking(evaluator, plan.prompt, engine)
+    found = question_cells(evaluator, plan.prompt, engine)
     assert (found.copies, found.questions) == (3, 0)
     assert found.fixed > 3 * plan.prompt.length
     assert not engine.asked

@@ -49,7 +49,7 @@ class Need:
 
 
 @dataclass(frozen=True, slots=True)
-class Desk:
+class Kit:
     """What every job works with."""
 
     tokenizer: Tokenizer
@@ -77,58 +77,58 @@ class Job(Protocol):
         ...
 
 
-def job(question: Question, desk: Desk) -> Job:
+def job(question: Question, kit: Kit) -> Job:
     """The job that answers ``question``. Raises ValueError if it makes no sense."""
     if question.prefix.length == 0:
         raise ValueError("a question needs a prefix of at least one token")
     if isinstance(question, TopTokens):
-        return TopJob(question, desk)
+        return TopJob(question, kit)
     if isinstance(question, Sample):
-        return SampleJob(question, desk)
+        return SampleJob(question, kit)
     if isinstance(question, TokenLogprobs):
-        return TokenJob(question, desk)
-    return TextJob(question, desk)
+        return TokenJob(question, kit)
+    return TextJob(question, kit)
 
 
 class TopJob:
     """The most likely next tokens: one row, remembered."""
 
-    def __init__(self, question: TopTokens, desk: Desk) -> None:
+    def __init__(self, question: TopTokens, kit: Kit) -> None:
         self.prefix = question.prefix
         self._k = question.k
-        self._desk = desk
-        self._row = desk.links.row(self.prefix)
+        self._kit = kit
+        self._row = kit.links.row(self.prefix)
 
     def worst(self, match: Callable[[Tokens], int]) -> int:
-        return 0 if self._row is not None else _to_the_end(self._desk.links.path(self.prefix), match)
+        return 0 if self._row is not None else _to_the_end(self._kit.links.path(self.prefix), match)
 
     def begin(self) -> list[Need]:
         if self._row is not None:
             return []
-        path = self._desk.links.path(self.prefix)
+        path = self._kit.links.path(self.prefix)
         return [Need(path, len(path) - 1, self._see, list)]
 
     def result(self) -> Result:
         assert self._row is not None
-        return top(self._row, self._k, self._desk.tokenizer.piece, self._desk.tokenizer.eos)
+        return top(self._row, self._k, self._kit.tokenizer.piece, self._kit.tokenizer.eos)
 
     def _see(self, need: Need, position: int, row: Row) -> None:
-        self._desk.links.remember(self.prefix, row)
-        self._row = self._desk.links.row(self.prefix)
+        self._kit.links.remember(self.prefix, row)
+        self._row = self._kit.links.row(self.prefix)
 
 
 class TokenJob:
     """Log-probabilities of a few tokens behind a question, asked on a branch."""
 
-    def __init__(self, question: TokenLogprobs, desk: Desk) -> None:
+    def __init__(self, question: TokenLogprobs, kit: Kit) -> None:
         self.prefix = question.prefix
         self._question = question
-        self._desk = desk
+        self._kit = kit
         self._logprobs: tuple[float, ...] | None = None
-        row = None if question.tokens else desk.links.row(self.prefix)
+        row = None if question.tokens else kit.links.row(self.prefix)
         if row is not None:
             self._read(row)
-        before = desk.links.path(self.prefix)
+        before = kit.links.path(self.prefix)
         self._path = np.concatenate([before, np.array(question.tokens, np.int32)])
 
     def worst(self, match: Callable[[Tokens], int]) -> int:
@@ -146,7 +146,7 @@ class TokenJob:
 
     def _see(self, need: Need, position: int, row: Row) -> None:
         if not self._question.tokens:
-            self._desk.links.remember(self.prefix, row)
+            self._kit.links.remember(self.prefix, row)
         self._read(row)
 
     def _read(self, row: Row) -> None:
@@ -157,15 +157,15 @@ class TokenJob:
 class TextJob:
     """Log-probabilities of a text, token by token; remembered link by link, so that only what is new is computed."""
 
-    def __init__(self, question: TextLogprobs, desk: Desk) -> None:
+    def __init__(self, question: TextLogprobs, kit: Kit) -> None:
         self.prefix = question.prefix
-        self._desk = desk
+        self._kit = kit
         if question.since.length == 0:
             raise ValueError("TextLogprobs needs a 'since' of at least one token")
         self._chain = question.prefix.chain(question.since)
         self._known: list[tuple[float, ...]] = []
         for link in self._chain:
-            logprobs = desk.links.of(link).logprobs if link.tokens else ()
+            logprobs = kit.links.of(link).logprobs if link.tokens else ()
             if logprobs is None:
                 break
             self._known.append(logprobs)
@@ -187,12 +187,12 @@ class TextJob:
 
     def _plan(self) -> tuple[Tokens, int]:
         """What is to be computed, and the first position whose row is wanted; none is where that is its end."""
-        path = self._desk.links.path(self.prefix)
+        path = self._kit.links.path(self.prefix)
         self._start = self._new[0].length - len(self._new[0].tokens)
         self._text = path[self._start :]
         self._logprobs = np.zeros(len(self._text))
         before = self._new[0].parent
-        row = self._desk.links.row(before) if before is not None else None
+        row = self._kit.links.row(before) if before is not None else None
         first = self._start - 1
         if row is not None:
             self._logprobs[0] = float(row[self._text[0]]) - log_normaliser(row)
@@ -204,13 +204,13 @@ class TextJob:
         place = position + 1 - self._start
         self._logprobs[place] = float(row[self._text[place]]) - log_normaliser(row)
         if place == 0 and (before := self._new[0].parent) is not None:
-            self._desk.links.remember(before, row)
+            self._kit.links.remember(before, row)
 
     def _share_out(self) -> None:
         place = 0
         for link in self._new:
             logprobs = tuple(self._logprobs[place : place + len(link.tokens)].tolist())
-            self._desk.links.of(link).logprobs = logprobs
+            self._kit.links.of(link).logprobs = logprobs
             self._known.append(logprobs)
             place += len(link.tokens)
 
@@ -218,13 +218,11 @@ class TextJob:
 class SampleJob:
     """Continuations. Draws with the same history are one need; where they part, it forks."""
 
-    def __init__(self, question: Sample, desk: Desk) -> None:
+    def __init__(self, question: Sample, kit: Kit) -> None:
         self.prefix = question.prefix
         self._question = question
-        self._desk = desk
-        self._ending: Ending = ending(
-            self.prefix, question.until, desk.context, desk.tokenizer.piece, desk.tokenizer.eos
-        )
+        self._kit = kit
+        self._ending: Ending = ending(self.prefix, question.until, kit.context, kit.tokenizer.piece, kit.tokenizer.eos)
         start = question.prefix.length
         self._draws = [Draw(None, start)] if question.greedy else []
         self._draws += [Draw(seed, start) for seed in question.seeds]
@@ -233,19 +231,19 @@ class SampleJob:
         if at_once is not None:
             for draw in self._draws:
                 self._finish(draw, at_once, None)
-        self._row = None if at_once is not None or not self._draws else desk.links.row(self.prefix)
+        self._row = None if at_once is not None or not self._draws else kit.links.row(self.prefix)
 
     def worst(self, match: Callable[[Tokens], int]) -> int:
         if len(self._grown) == len(self._draws):
             return 0
-        path = self._desk.links.path(self.prefix)
+        path = self._kit.links.path(self.prefix)
         first = _to_the_end(path, match) if self._row is None else len(path) - match(path)
         return first + len(self._draws) * (self._ending.max_tokens - 1)
 
     def begin(self) -> list[Need]:
         if len(self._grown) == len(self._draws):
             return []
-        path = self._desk.links.path(self.prefix)
+        path = self._kit.links.path(self.prefix)
         if self._row is not None:
             return self._split(self._draws, path, self._row, None)
         return [self._need(self._draws, path)]
@@ -258,7 +256,7 @@ class SampleJob:
 
         def see(need: Need, position: int, row: Row) -> None:
             if len(path) == self.prefix.length:
-                self._desk.links.remember(self.prefix, row)
+                self._kit.links.remember(self.prefix, row)
             parts.extend(self._split(draws, path, row, need))
 
         left = self._ending.max_tokens - len(draws[0].tokens) - 1
@@ -272,7 +270,7 @@ class SampleJob:
         for draw in draws:
             token, logprob = draw.next(distribution)
             draw.tokens.append(token)
-            draw.pieces.append(b"" if token in self._desk.tokenizer.eos else self._desk.tokenizer.piece(token))
+            draw.pieces.append(b"" if token in self._kit.tokenizer.eos else self._kit.tokenizer.piece(token))
             draw.logprobs.append(logprob)
             draw.full_logprobs.append(float(row[token]) - total)
             end = self._ending.after(token, draw.pieces)
@@ -286,11 +284,11 @@ class SampleJob:
 
     def _finish(self, draw: Draw, end: End, need: Need | None) -> None:
         prefix = Prefix(tuple(draw.tokens), self.prefix)
-        link = self._desk.links.of(prefix)
+        link = self._kit.links.of(prefix)
         link.logprobs = tuple(draw.full_logprobs)
         if need is not None:
             # Its last token was drawn, not read: all but that one is there already.
-            self._desk.table.keep(link, need.sequence, len(need.path))
+            self._kit.table.keep(link, need.sequence, len(need.path))
         self._grown[id(draw)] = Continuation(prefix, tuple(draw.pieces), tuple(draw.logprobs), end)
 
 

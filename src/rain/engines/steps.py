@@ -16,7 +16,7 @@ from typing import Protocol
 import numpy as np
 
 from rain.engines.engine import Tokenizer
-from rain.engines.jobs import Desk, Job, Need, job
+from rain.engines.jobs import Job, Kit, Need, job
 from rain.engines.links import Links
 from rain.engines.prefixes import PrefixTable, Store, Tokens
 from rain.engines.sampling import Row
@@ -108,7 +108,7 @@ class Stepper:
         self.seconds = {"model": 0.0, "choosing": 0.0, "placing": 0.0}
         """Computing batches, making answers of their rows (drawing tokens), and finding room before."""
         self._model = model
-        self._desk = Desk(tokenizer, self.links, self.table, cells)
+        self._kit = Kit(tokenizer, self.links, self.table, cells)
         self._running: list[Running] = []
         self._shares: Shares[tuple[Running, Need]] = Shares()
 
@@ -118,9 +118,9 @@ class Stepper:
 
     def ask(self, question: Question, limit: int | None, owner: Owner | None = None) -> Running:
         """Take a question on; its answer may stand at once."""
-        running = Running(job(question, self._desk), limit, owner)
+        running = Running(job(question, self._kit), limit, owner)
         aside = len(question.tokens) if isinstance(question, TokenLogprobs) else 0
-        if question.prefix.length + aside > self._desk.context:
+        if question.prefix.length + aside > self._kit.context:
             running.answer = Stopped("no_room")
             return running
         if limit is not None and running.job.worst(self._computed) > limit:

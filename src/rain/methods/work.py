@@ -16,11 +16,11 @@ from rain.run.drive import Resources, drive
 from rain.run.think import in_time, think
 from rain.search.asks import CLAUSE_ENDS, Answer, AnyResult, Ask, Continuation, Prefix, Score, Stopped, Usage
 from rain.search.budget import Budget
-from rain.search.candidates import before_stop
 from rain.search.desk import Desk
 from rain.search.draft import draft_more
 from rain.search.events import Out, Outcome, Search
 from rain.search.settings import Settings
+from rain.search.stops import before_stop, tokens_before_stop
 
 if TYPE_CHECKING:
     from rain.api import Model
@@ -159,9 +159,7 @@ class Text:
 
     def only_text(self, stop: Sequence[str]) -> Prefix:
         """Without end-of-sequence token and stop string: what is judged, and continued from."""
-        kept = len(self.tokens) - (self.end == "eos")
-        while kept and before_stop(written := b"".join(self.pieces[:kept]), stop) != written:
-            kept -= 1
+        kept = tokens_before_stop(self.pieces[: len(self.pieces) - (self.end == "eos")], stop)
         return self.whole if kept == len(self.tokens) else Prefix(self.tokens[:kept], self.base)
 
     @property

@@ -19,7 +19,7 @@ ALONE = "Text:\n"
 
 
 @dataclass(frozen=True, slots=True)
-class Judge:
+class CheckedJudge:
     """One judge: an evaluator, where it asks and in which words."""
 
     evaluator: str
@@ -57,7 +57,7 @@ def possible(
     evaluators: Sequence[str] | None = None,
     placements: Sequence[Placement] = PLACEMENTS,
     wordings: Sequence[str] | None = None,
-) -> tuple[list[Judge], dict[str, str]]:
+) -> tuple[list[CheckedJudge], dict[str, str]]:
     """The judges that can be asked, and for the others why not.
 
     Raises UsageError: unknown names, no placement, none possible (with the evaluators that are), a style that the model
@@ -71,7 +71,7 @@ def possible(
     words = [preference.worded(name) for name in (wordings or preference.wordings)]
     conversation = conversation_of(row, style)
     prompt = Prefix(prompt_tokens(engine, conversation))
-    judges: list[Judge] = []
+    judges: list[CheckedJudge] = []
     impossible: dict[str, str] = {}
     for kind in kinds:
         for placement in placements if kind in PLACED else (None,):
@@ -85,7 +85,7 @@ def possible(
                 except UsageError as error:
                     impossible.setdefault(f"{kind} {placement}" if placement else kind, str(error))
                     continue
-                judges.append(Judge(kind, made.placement, worded.wording))
+                judges.append(CheckedJudge(kind, made.placement, worded.wording))
     if not judges:
         why = "; ".join(f"{name}: {reason}" for name, reason in impossible.items())
         others = possible(engine, preference, row, style)[0] if evaluators else []

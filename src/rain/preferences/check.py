@@ -17,7 +17,7 @@ from statistics import mean
 from rain.chat import Conversation, Style, prompt_tokens
 from rain.engines.engine import Engine
 from rain.preferences import calibration
-from rain.preferences.asked import PLACEMENTS, Judge, conversation_of, make, possible, style_of
+from rain.preferences.asked import PLACEMENTS, CheckedJudge, conversation_of, make, possible, style_of
 from rain.preferences.evaluators import PLACED, Evaluator, parts_of
 from rain.preferences.labelled import Row, groups
 from rain.preferences.ledger import Ledger, Scored
@@ -39,17 +39,17 @@ class Scores:
     rows: list[Row]
     style: Style
     fractions: tuple[float, ...]
-    judges: list[Judge]
+    judges: list[CheckedJudge]
     impossible: dict[str, str]
     """Judges that cannot be asked of this model, and why."""
-    of: dict[tuple[Judge, float], list[Scored | None]] = field(default_factory=dict)
+    of: dict[tuple[CheckedJudge, float], list[Scored | None]] = field(default_factory=dict)
     fluency: dict[float, list[float | None]] = field(default_factory=dict)
     """Mean log-probability of a token."""
     texts: dict[float, list[str]] = field(default_factory=dict)
     """What a judge saw of each text."""
-    costs: dict[Judge, float] = field(default_factory=dict)
+    costs: dict[CheckedJudge, float] = field(default_factory=dict)
     """Forward tokens of one judgement of a whole text, everything before the judgement computed."""
-    zeros: dict[Judge, float | None] = field(default_factory=dict)
+    zeros: dict[CheckedJudge, float | None] = field(default_factory=dict)
     """Mean evidence of content-free texts."""
     usage: Usage = field(default_factory=Usage)
     seconds: float = 0.0
@@ -92,7 +92,7 @@ async def collect(
         first.setdefault(group, number)
     order = sorted(range(len(rows)), key=lambda number: first[of[number]])
 
-    async def work(judges: list[Judge], waiting: Iterator[int]) -> None:
+    async def work(judges: list[CheckedJudge], waiting: Iterator[int]) -> None:
         nonlocal done
         for number in waiting:
             more = await session.row(number, judges)
@@ -115,7 +115,7 @@ async def collect(
     return found
 
 
-def _groups(judges: list[Judge]) -> list[list[Judge]]:
+def _groups(judges: list[CheckedJudge]) -> list[list[CheckedJudge]]:
     """Who is asked together: all who share the text's own cells; else one at a time, so that what its prompts have in
     common (tasks, examples) stays computed in a small cache, too."""
     several = [judge for judge in judges if len(parts_of(judge.evaluator)) > 1]
@@ -182,11 +182,11 @@ class _Session:
                 if fraction == 1.0 or judge.wording == self.main:
                     scores.of[judge, fraction] = [None] * count
 
-    def evaluator(self, judge: Judge, conversation: Conversation, prompt: Prefix) -> Evaluator:
+    def evaluator(self, judge: CheckedJudge, conversation: Conversation, prompt: Prefix) -> Evaluator:
         preference = self.worded[judge.wording]
         return make(self.engine, preference, conversation, prompt, judge.evaluator, judge.placement)
 
-    async def row(self, number: int, judges: list[Judge]) -> int:
+    async def row(self, number: int, judges: list[CheckedJudge]) -> int:
         """Everything of these judges about one row that the ledger does not know. Returns how many judgements."""
         engine, scores, ledger = self.engine, self.scores, self.ledger
         row = scores.rows[number]
@@ -219,7 +219,7 @@ class _Session:
             means[number] = known.soft if known else None
         return len(wanted)
 
-    def _put_together(self, row: Row, judge: Judge, part: float) -> None:
+    def _put_together(self, row: Row, judge: CheckedJudge, part: float) -> None:
         """Where the parts of a mean are judges of this check, too, it need not be asked."""
         names = parts_of(judge.evaluator)
         if len(names) == 1 or self.ledger.knows(row.id, *judge.where, part):
@@ -255,7 +255,7 @@ class _Session:
             scored = Scored(fsum(upto) / len(upto), 0.0) if upto else None
             self.ledger.put(scored, row.id, FLUENCY, "", "", part, row.good)
 
-    async def _judge(self, row: Row, judge: Judge, part: float, evaluator: Evaluator, text: Prefix) -> None:
+    async def _judge(self, row: Row, judge: CheckedJudge, part: float, evaluator: Evaluator, text: Prefix) -> None:
         scored, usage = await judged(self.engine, evaluator, text, part == 1.0 and not row.partial)
         self.scores.usage += usage
         self.ledger.put(scored, row.id, *judge.where, part, row.good)
@@ -294,7 +294,7 @@ class _Session:
                     found.append(known.forward_tokens)
             self.scores.costs[judge] = mean(found) if found else 0.0
 
-    async def _probe(self, row: Row, judge: Judge) -> Scored | None:
+    async def _probe(self, row: Row, judge: CheckedJudge) -> Scored | None:
         engine, conversation = self.engine, conversation_of(row, self.scores.style)
         prompt = Prefix(prompt_tokens(engine, conversation))
         text = Prefix(engine.tokenizer.encode(row.reply)[:MOST_TOKENS], prompt)

@@ -14,7 +14,7 @@ import numpy as np
 
 from rain.errors import UsageError
 from rain.preferences import ranking
-from rain.preferences.asked import Judge
+from rain.preferences.asked import CheckedJudge
 from rain.preferences.calibration import Verdict, calibrated_soft, evidence, threshold_for
 from rain.preferences.check import Scores
 from rain.preferences.evaluators import REFUSALS
@@ -63,7 +63,7 @@ class Ranks:
 class Figures:
     """Everything about one judge."""
 
-    judge: Judge
+    judge: CheckedJudge
     ranks: Ranks
     flagged: Flagged
     zero: float
@@ -242,7 +242,7 @@ class _Reading:
         known = np.isfinite(self.fluency[1.0])
         self.baselines = [REFUSAL_RULE, FLUENCY] if _both(self.good[known]) else [REFUSAL_RULE]
 
-    def both_kinds(self, judge: Judge) -> bool:
+    def both_kinds(self, judge: CheckedJudge) -> bool:
         """Whether it judged good and bad texts."""
         return _both(self.good[[one is not None for one in self.scores.of[judge, 1.0]]])
 
@@ -267,7 +267,7 @@ class _Reading:
             area(known), pairs(known), area(complying) if refused and enough else None, pairs(complying)
         )  # fmt: skip
 
-    def figures(self, judge: Judge) -> Figures:
+    def figures(self, judge: CheckedJudge) -> Figures:
         scored = self.scores.of[judge, 1.0]
         soft = _numbers([one.soft if one else None for one in scored])
         zero, slope = self._regression(judge, soft)
@@ -301,7 +301,7 @@ class _Reading:
         found.at = {part: self.ranks(combined(part), part) for part in base.at}
         return found
 
-    def _figures(self, judge: Judge, soft: Floats, calibrated: Floats, zero: float, slope: float) -> Figures:
+    def _figures(self, judge: CheckedJudge, soft: Floats, calibrated: Floats, zero: float, slope: float) -> Figures:
         known = np.isfinite(soft)
         ranks = self.ranks(soft, 1.0)
         verdict, reason, leads = verdict_of(
@@ -319,7 +319,7 @@ class _Reading:
             self_evaluation=":" not in evaluator,
         )  # fmt: skip
 
-    def _regression(self, judge: Judge, soft: Floats) -> tuple[float, float]:
+    def _regression(self, judge: CheckedJudge, soft: Floats) -> tuple[float, float]:
         known = np.isfinite(soft)
         proofs = [evidence(value) for value in soft[known]]
         return ranking.logistic(self.good[known].tolist(), proofs, self.scores.zeros.get(judge))

@@ -80,16 +80,16 @@ async def drive(
     ``Stopped`` and the search commits the best it knows. Closing the generator drops all work under way.
     Raises what an engine, evaluator or encoder raises.
     """
-    desk = _Desk(resources, max_forward_tokens)
+    clerk = _Clerk(resources, max_forward_tokens)
     stopped: StopReason | None = None
     try:
         out = next(search)
         while True:
             for item in out:
                 if isinstance(item, Asked):
-                    desk.open(item)
+                    clerk.open(item)
                 elif isinstance(item, Withdrawn):
-                    desk.withdraw(item.ticket)
+                    clerk.withdraw(item.ticket)
                 else:
                     if recorder:
                         recorder.event(item)
@@ -98,8 +98,8 @@ async def drive(
                 stopped = "cancelled"
             elif stopped is None and deadline is not None and time.monotonic() >= deadline:
                 stopped = "deadline"
-            answers = desk.stop_all(stopped) if stopped else await desk.some_answers(deadline, cancel)
-            if not answers and desk.tickets:
+            answers = clerk.stop_all(stopped) if stopped else await clerk.some_answers(deadline, cancel)
+            if not answers and clerk.tickets:
                 out = []
                 continue
             if recorder:
@@ -111,17 +111,17 @@ async def drive(
         yield end.value
     finally:
         search.close()
-        await desk.close()
+        await clerk.close()
 
 
 async def judge(resources: Resources, reply: Prefix, complete: bool) -> tuple[Score | Stopped, Usage]:
     """One judgement outside a search. ``complete``: the text ended there."""
-    answer = await _Desk(resources, None).judgement(0, reply, complete)
+    answer = await _Clerk(resources, None).judgement(0, reply, complete)
     assert isinstance(answer.result, (Score, Stopped))
     return answer.result, answer.usage
 
 
-class _Desk:
+class _Clerk:
     """Open tickets and the tasks that work on them; keeps to the budget of forward tokens."""
 
     def __init__(self, resources: Resources, max_forward_tokens: int | None) -> None:
@@ -171,7 +171,7 @@ class _Desk:
         for task in list(self.tickets):
             self._drop(task)
         await asyncio.gather(*self.dropped, return_exceptions=True)
-        self.dropped.clear()  # a cancelled task knows this desk: in a circle, its prefixes would stay
+        self.dropped.clear()  # a cancelled task knows this clerk: in a circle, its prefixes would stay
 
     def _drop(self, task: asyncio.Task[Answer]) -> None:
         del self.tickets[task]

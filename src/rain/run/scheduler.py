@@ -38,8 +38,8 @@ class Want:
 
 
 @dataclass(frozen=True, slots=True)
-class Asking:
-    """Cells of an evaluator's questions, see :func:`asking`."""
+class QuestionCells:
+    """Cells of an evaluator's questions, see :func:`question_cells`."""
 
     fixed: int = 0
     """Of prompts of its own."""
@@ -49,7 +49,7 @@ class Asking:
     """Of what is asked about one text at once."""
 
 
-def asking(evaluator: Judging, prompt: Prefix, engine: Engine) -> Asking:
+def question_cells(evaluator: Judging, prompt: Prefix, engine: Engine) -> QuestionCells:
     """What an evaluator asks ``engine`` about a reply behind ``prompt``, found by letting it begin; asks nothing.
 
     Not for evaluators that ask no model: to begin is all that they do.
@@ -59,11 +59,11 @@ def asking(evaluator: Judging, prompt: Prefix, engine: Engine) -> Asking:
     try:
         questions = next(begun)
     except StopIteration:
-        return Asking()
+        return QuestionCells()
     finally:
         begun.close()
     apart = {question.prefix for question in questions if prompt not in question.prefix.chain()}
-    return Asking(
+    return QuestionCells(
         fixed=sum(prefix.length for prefix in apart),
         copies=len(apart),
         questions=sum(len(question.tokens) for question in questions if isinstance(question, TokenLogprobs)),
@@ -71,7 +71,12 @@ def asking(evaluator: Judging, prompt: Prefix, engine: Engine) -> Asking:
 
 
 def want(
-    settings: Settings, prompt: int, max_tokens: int | None, *, asks: Asking = Asking(), searches: bool = True
+    settings: Settings,
+    prompt: int,
+    max_tokens: int | None,
+    *,
+    asks: QuestionCells = QuestionCells(),
+    searches: bool = True,
 ) -> Want:
     """The cells that one search may hold at once: ``prompt``, and for each leaf that is open
 

@@ -10,6 +10,7 @@ from typing import TypeAlias
 
 from rain.search.asks import CLAUSE_ENDS, AnyResult, Ask, Continuation, Prefix, Sample, Top, TopTokens, Until
 from rain.search.settings import Settings
+from rain.search.stops import before_stop, stops
 from rain.search.tree import Node
 
 Asking: TypeAlias = Generator[list[Ask], list[AnyResult], Node]
@@ -133,7 +134,7 @@ class Candidates:
         )
         if eos:
             node.end = "eos"
-        elif before_stop(node.reply, self.stop) != node.reply:
+        elif stops(node.reply, self.stop):
             node.end = "stop"
         elif self._room(node) <= 0:
             node.end = "length"
@@ -144,12 +145,6 @@ class Candidates:
         place = ",".join(map(str, node.prefix.path(self.prompt)))
         digest = blake2b(f"{self.seed}|{purpose}|{number}|{place}".encode(), digest_size=8).digest()
         return int.from_bytes(digest, "big") >> 1
-
-
-def before_stop(reply: bytes, stop: Sequence[str]) -> bytes:
-    """The bytes of a reply up to the first stop string."""
-    cuts = [at for string in stop if (at := reply.find(string.encode())) >= 0]
-    return reply[: min(cuts)] if cuts else reply
 
 
 def _continuations(results: list[AnyResult]) -> tuple[Continuation, ...]:

@@ -25,10 +25,11 @@ from rain.search.asks import (
     shown,
 )
 from rain.search.budget import Budget
-from rain.search.candidates import Asking, Candidates, before_stop
+from rain.search.candidates import Asking, Candidates
 from rain.search.desk import Desk
 from rain.search.events import Out, Outcome, Search, TokenSets
 from rain.search.settings import Settings
+from rain.search.stops import before_stop
 from rain.search.tree import TOLERANCE, Node, Tree
 
 

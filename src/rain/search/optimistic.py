@@ -24,12 +24,13 @@ from rain.search.asks import (
     shown,
 )
 from rain.search.budget import Budget
-from rain.search.candidates import Asking, before_stop
+from rain.search.candidates import Asking
 from rain.search.desk import Desk
 from rain.search.draft import clause_ends, draft_more, draft_seed
 from rain.search.events import Committed, Drafted, Out, Outcome, Search
 from rain.search.loop import Loop
 from rain.search.settings import Settings
+from rain.search.stops import before_stop, stops, tokens_before_stop
 from rain.search.tree import TOLERANCE, Node
 
 
@@ -217,7 +218,7 @@ class Optimist(Desk):
         text = self.before + b"".join(self.pieces)
         if grown.end == "eos":
             self.end = "eos"
-        elif before_stop(text, self.stop) != text:
+        elif stops(text, self.stop):
             self.end = "stop"
         elif self._room() <= 0:
             self.end = "length"
@@ -234,8 +235,7 @@ class Optimist(Desk):
     def _text(self, count: int) -> Prefix:
         """The draft's first ``count`` tokens without end-of-sequence token or stop string."""
         kept = count - (count == len(self.tokens) and self.end == "eos")
-        while kept > 0 and before_stop(text := self.before + b"".join(self.pieces[:kept]), self.stop) != text:
-            kept -= 1
+        kept = tokens_before_stop(self.pieces[:kept], self.stop, self.before)
         return self._cut(kept) if kept > 0 else self.base_text
 
     def _ended(self, count: int) -> bool:

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 from rain.search.asks import Answer, Asked, Judge, Prefix, Score, Stopped, Usage, shown
 from rain.search.budget import Budget
-from rain.search.candidates import before_stop
 from rain.search.draft import draft_more, draft_seed
 from rain.search.events import Committed, Out, Outcome, Search, StopReason
 from rain.search.settings import Settings
+from rain.search.stops import before_stop, tokens_before_stop
 
 
 def vanilla(
@@ -45,10 +45,9 @@ def vanilla(
         text = shown(before, b"".join(pieces))
         out = [Committed(found.tokens, text, 0.0, 0, 0.0, iterations=0, stop="iterations")]
     score = None
-    tokens, kept = here.path(prompt), len(pieces) - (end == "eos")
+    tokens = here.path(prompt)
     # What is judged holds neither end-of-sequence nor stop string.
-    while before_stop(text_so_far := b"".join(pieces[:kept]), stop) != text_so_far:
-        kept -= 1
+    kept = tokens_before_stop(pieces[: len(pieces) - (end == "eos")], stop)
     text_prefix = here if kept == len(tokens) else Prefix(tokens[:kept], prompt)
     if judged and stopped is None and kept:
         answers: list[Answer] = yield [*out, Asked(number + 1, Judge(text_prefix, prompt, end in ("eos", "stop")))]
