@@ -52,7 +52,7 @@ def test_a_calibration_that_is_kept_changes_the_scores() -> None:
 
 def test_v_asks_no_more_of_a_judge_than_it_gives_to_good_texts(tmp_path: Path) -> None:
     def threshold(**options: Any) -> float:
-        MODEL.generate(" the movie was", **{**QUICK, **options}, trace=tmp_path / "t.jsonl")
+        MODEL.generate(" the movie was", **{**QUICK, "mode": "fast", **options}, trace=tmp_path / "t.jsonl")
         return Trace(tmp_path / "t.jsonl").header.settings.threshold
 
     assert threshold() == 0.8
@@ -60,6 +60,20 @@ def test_v_asks_no_more_of_a_judge_than_it_gives_to_good_texts(tmp_path: Path) -
     assert threshold() == pytest.approx(0.25)
     assert threshold(settings={**QUICK["settings"], "threshold": 0.7}) == 0.7
     assert threshold(settings={**QUICK["settings"], "score": "hard"}) == 0.8
+
+
+def test_what_mends_a_draft_passes_as_a_draft_does(tmp_path: Path) -> None:
+    def both(**settings: Any) -> tuple[float, float]:
+        trace = tmp_path / "t.jsonl"
+        MODEL.generate(" the movie was", **{**QUICK, "settings": {**QUICK["settings"], **settings}}, trace=trace)
+        found = Trace(trace).header.settings
+        return found.gate, found.threshold
+
+    keep(measured(threshold=0.1, mean_good=0.3, mean_bad=-0.2))
+    assert both() == (0.1, 0.1)
+    assert both(gate=-0.4) == (-0.4, -0.4)
+    assert both(gate=-0.4, threshold=0.6) == (-0.4, 0.6)
+    assert both(score="hard")[1] == 0.8
 
 
 def test_the_papers_presets_are_never_calibrated(tmp_path: Path) -> None:

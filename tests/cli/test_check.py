@@ -79,3 +79,9 @@ def test_an_evaluator_that_a_style_cannot_ask_is_told_with_those_that_it_can() -
     assert result.returncode == 2
     assert "openings" in result.stderr
     assert "contrastive" in result.stderr
+
+
+def test_an_option_of_one_command_has_a_variable_named_after_both() -> None:
+    result = rain("check", "-p", "positive", RAIN_CHECK_EVALUATORS="nonsense")
+    assert result.returncode == 2
+    assert "cannot be judged by 'nonsense'" in result.stderr

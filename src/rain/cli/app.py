@@ -21,7 +21,8 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    # An option that names no variable of its own has RAIN_, its command and its name: RAIN_CHECK_EVALUATORS.
+    context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "RAIN"},
 )
 app.command("generate")(generate.generate)
 app.command("chat")(chat.chat)
