@@ -97,7 +97,7 @@ class Busy(ScriptedEngine):
 
 
 def test_questions_go_out_together_while_the_budget_pays_for_all_of_them() -> None:
-    settings = changed(SETTINGS, {"parallel_leaves": 4})
+    settings = changed(SETTINGS, {"parallel_leaves": 4, "pacing": False})
     engine = Busy()
     _, outcome = finish(engine, Budget(6, None, 5000), max_forward_tokens=5000, settings=settings)
     assert outcome.stopped_by is None
@@ -174,6 +174,17 @@ def test_a_budget_is_shared_among_the_sets_so_that_the_reply_reaches_its_end() -
     assert len(paced.tokens) == 20 or paced.finish == "stop"
     assert paced.usage.forward_tokens > 3000
     assert hasty.stopped_by == "budget"
+
+
+def test_under_a_tight_budget_leaves_wait_for_each_other() -> None:
+    def most(limit: int) -> int:
+        long = changed(SETTINGS, {"parallel_leaves": 8, "iterations_per_set": 60, "minimum_visits": 1000})
+        engine = Busy()
+        finish(engine, Budget(9, None, limit), max_forward_tokens=limit, settings=long)
+        return engine.most
+
+    assert most(300) == 2  # an iteration's two questions
+    assert most(20_000) > 6
 
 
 def test_sets_still_to_come() -> None:

@@ -38,6 +38,10 @@ def search(prompt: Prefix, settings: Settings, budget: Budget, *, seed: int = 0,
     return Loop(prompt, settings, budget, seed=seed, stop=stop).run()
 
 
+ITERATIONS_A_LEAF = 10
+"""Under a budget: for so many iterations that a set may have, one leaf is open at once."""
+
+
 @dataclass(slots=True, eq=False)
 class _Open:
     """An open iteration: its steps, the asks it waits for, the path it is on (root first)."""
@@ -112,12 +116,13 @@ class Loop(Desk):
         most = max(per_set, self.inherited + fresh) - self.inherited if self.tree.root.depth else per_set
         share, before = self._share(), self.usage.forward_tokens
         while True:
-            self.allowed = most
-            if self.iterations and share < math.inf:
-                more = (
-                    (share + before - self.usage.forward_tokens) * self.iterations / max(1, self.usage.forward_tokens)
-                )
+            self.allowed, self.leaves = most, self.settings.parallel_leaves
+            if share < math.inf:
+                each = self.usage.forward_tokens / self.iterations if self.iterations else share
+                more = (share + before - self.usage.forward_tokens) / max(1.0, each)
                 self.allowed = max(1, min(most, self.spent + int(more)))
+                # Leaves that are open at once know nothing of each other: of few iterations few may be.
+                self.leaves = min(self.leaves, max(1, self.allowed // ITERATIONS_A_LEAF))
             while self._may_start():
                 self._start()
                 if reason := self._stop_reason():
@@ -159,7 +164,7 @@ class Loop(Desk):
         """T is kept to, except that a set is never committed unvisited."""
         in_budget = self.budget.max_iterations is None or self.iterations + len(self.open) < self.budget.max_iterations
         wanted = self.spent + len(self.open) < self.allowed or not self.open
-        room = len(self.open) < self.settings.parallel_leaves
+        room = len(self.open) < self.leaves
         return not self.stopped and in_budget and wanted and room and self.tree.available(self.tree.root)
 
     def _commit(self, child: Node, stop: Literal["threshold", "iterations", "stopped"]) -> None:
