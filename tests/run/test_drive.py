@@ -183,7 +183,7 @@ def test_under_a_tight_budget_leaves_wait_for_each_other() -> None:
         finish(engine, Budget(9, None, limit), max_forward_tokens=limit, settings=long)
         return engine.most
 
-    assert most(300) == 2  # an iteration's two questions
+    assert most(300) <= 4  # two questions of an iteration, and two of one that was withdrawn
     assert most(20_000) > 6
 
 
