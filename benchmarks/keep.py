@@ -44,7 +44,7 @@ def found(options: argparse.Namespace) -> dict[str, Item]:
     asked = manifest["options"]
     how = How(
         prefill_tokens=tuple(asked.get("prefill_tokens") or (25, 100)),
-        attacks=tuple(asked["attacks"]) if asked.get("attacks") else None,
+        attacks=tuple(asked["attack"]) if asked.get("attack") else None,
         opening_words=asked.get("opening_words") or 5,
     )
     engine = open_engine(options.model) if manifest["suite"] == "prefill" else None

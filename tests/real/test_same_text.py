@@ -14,12 +14,15 @@ pytestmark = [
 ]
 
 
-def test_a_passing_draft_is_vanillas_text_in_a_used_cache():
+def loaded() -> rain.Model:
     try:
-        model = rain.load("smollm2", context=2048)
+        return rain.load("smollm2", context=2048)
     except UsageError as error:
         pytest.skip(str(error))
-    with model:
+
+
+def test_a_passing_draft_is_vanillas_text_in_a_used_cache():
+    with loaded() as model:
         # Leaves a prompt in the cache, and room of many sizes behind it.
         warm = rain.Budget(max_tokens=1, max_iterations=3)
         model.generate(
@@ -34,11 +37,7 @@ def test_a_passing_draft_is_vanillas_text_in_a_used_cache():
 
 
 def test_a_search_whose_iterations_were_dropped_leaves_only_its_prompt_in_the_cache():
-    try:
-        model = rain.load("smollm2", context=2048)
-    except UsageError as error:
-        pytest.skip(str(error))
-    with model:
+    with loaded() as model:
         gc.collect()
         gc.disable()  # what dies must not wait for it
         try:

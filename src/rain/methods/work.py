@@ -185,7 +185,7 @@ class Work(Desk):
         results: dict[int, AnyResult] = {}
         while len(results) < len(tickets):
             for answer in (yield self.take_outbox()):
-                self.usage += answer.usage
+                self.note(answer)
                 results[answer.ticket] = answer.result
                 if isinstance(answer.result, Stopped):
                     self.stopped = self.stopped or answer.result.why
