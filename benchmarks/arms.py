@@ -35,9 +35,8 @@ def main() -> int:
     options = arguments()
     arms = dict(arm(text) for text in options.arm)
     openings = [line for file in options.openings for line in read_openings(file)][: options.limit]
-    config = {
-        name: getattr(options, name) for name in ("model", "max_tokens", "evaluator", "heading", "max_iterations")
-    }
+    names = ("model", "max_tokens", "evaluator", "heading", "max_iterations", "max_forward_tokens")
+    config = {name: getattr(options, name) for name in names}
     jobs = [(opening, name) for opening in openings for name in arms]
     samples = read(options.out, config, arms)
     todo = [job for job in jobs if job not in samples]
@@ -75,6 +74,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--heading", default="A customer's review:")
     parser.add_argument("--max-tokens", type=positive, default=40)
     parser.add_argument("--max-iterations", type=positive)
+    parser.add_argument("--max-forward-tokens", type=positive)
     return parser.parse_args()
 
 
@@ -132,7 +132,7 @@ async def reply(model: rain.Model, opening: str, asked: dict[str, str], options:
         system=options.heading or None,
         mode=asked.get("mode", "faithful"),
         seed=crc32(f"0:{opening}".encode()),
-        budget=rain.Budget(max_tokens=options.max_tokens, max_iterations=options.max_iterations, max_seconds=None),
+        budget=rain.Budget(options.max_tokens, options.max_iterations, options.max_forward_tokens, max_seconds=None),
         settings={**CANDIDATES, **settings},
     ):
         sets += isinstance(event, Committed)

@@ -20,7 +20,9 @@ from rain.search.optimistic import Optimist, optimistic
 from rain.search.settings import Settings
 from rain.search.vanilla import vanilla
 
-SETTINGS = Settings(score="soft", iterations_per_set=12, fresh_iterations=4, minimum_visits=2, threshold=0.3)
+SETTINGS = Settings(
+    score="soft", iterations_per_set=12, fresh_iterations=4, minimum_visits=2, threshold=0.3, redrafts=0
+)
 
 
 @dataclass
@@ -175,10 +177,13 @@ def test_nothing_is_sent_before_its_judgement() -> None:
 
 
 @hypothesis_settings(deadline=None, max_examples=40)
-@given(st.integers(0, 10_000), st.sampled_from(["reply", "clause"]), st.integers(1, 30), st.integers(1, 4))
-def test_answers_in_any_order_lose_nothing(seed: int, hold_back: str, tokens: int, leaves: int) -> None:
+@given(
+    st.integers(0, 10_000), st.sampled_from(["reply", "clause"]), st.integers(1, 30), st.integers(1, 4),
+    st.sampled_from([0, 3]),
+)  # fmt: skip
+def test_answers_in_any_order_lose_nothing(seed: int, hold_back: str, tokens: int, leaves: int, redrafts: int) -> None:
     world, order = World(mood=0.3), random.Random(seed)
-    settings = replace(SETTINGS, hold_back=hold_back, parallel_leaves=leaves)
+    settings = replace(SETTINGS, hold_back=hold_back, parallel_leaves=leaves, redrafts=redrafts)
     running = optimistic(prompt(world), settings, Budget(max_tokens=tokens), seed=seed)
     seen = follow(running, world, lambda count: order.randrange(count))
     assert seen.outcome
@@ -189,15 +194,97 @@ def test_answers_in_any_order_lose_nothing(seed: int, hold_back: str, tokens: in
 
 
 @hypothesis_settings(deadline=None, max_examples=60)
-@given(st.integers(0, 1000), st.integers(1, 30), st.sampled_from(["reply", "clause"]), st.sampled_from([-0.2, 0.4]))
-def test_no_budget_of_iterations_is_overrun(seed: int, iterations: int, hold_back: str, mood: float) -> None:
+@given(
+    st.integers(0, 1000), st.integers(1, 30), st.sampled_from(["reply", "clause"]), st.sampled_from([-0.2, 0.4]),
+    st.sampled_from([0, 1, 5]),
+)  # fmt: skip
+def test_no_budget_of_iterations_is_overrun(
+    seed: int, iterations: int, hold_back: str, mood: float, redrafts: int
+) -> None:
     world = World(mood=mood)
     # Sets pass easily and drafts hardly, so that a reply is searched for several times.
-    settings = replace(SETTINGS, hold_back=hold_back, gate=0.5, threshold=0.1, minimum_visits=1)
+    settings = replace(SETTINGS, hold_back=hold_back, gate=0.5, threshold=0.1, minimum_visits=1, redrafts=redrafts)
     seen = follow(optimistic(prompt(world), settings, Budget(20, max_iterations=iterations), seed=seed), world)
     assert seen.outcome
     assert seen.outcome.iterations <= iterations
     assert seen.text
+
+
+@pytest.mark.parametrize("hold_back", ["reply", "clause"])
+def test_a_clause_drawn_anew_that_passes_takes_the_place_of_the_bad_one(hold_back: str) -> None:
+    world = Verdicts()
+    text = alone(world)
+    marks = [place + 1 for place, letter in enumerate(text) if letter.encode() in CLAUSE_ENDS]
+    world.bad = lambda judged: judged.startswith(text[: marks[1]])
+    seen = draft(world, hold_back, redrafts=6)
+    assert seen.outcome
+    assert seen.outcome.searches == 1
+    assert not seen.of(Tried)  # nothing was searched
+    kept, new, *_ = seen.of(Committed)
+    assert isinstance(kept, Committed)
+    assert isinstance(new, Committed)
+    assert kept.text == text[: marks[0]]
+    assert new.text != text[marks[0] : marks[1]]
+    assert new.stop == "draft"
+    assert new.text.encode().endswith(CLAUSE_ENDS) or seen.text.endswith(new.text)
+    assert seen.outcome.passed
+    assert seen.outcome.score == Score(0.9, 1.0)
+    assert seen.sent_unjudged == []
+    assert "".join(event.text for event in seen.of(Committed) if isinstance(event, Committed)) == seen.text
+
+
+def test_clauses_drawn_anew_share_their_asks() -> None:
+    world = Verdicts()
+    text = alone(world)
+    world.bad = lambda judged: judged.startswith(text[:12])
+    settings = replace(SETTINGS, redrafts=6)
+    running, rounds = optimistic(prompt(world), settings, Budget(40)), []
+    out = next(running)
+    try:
+        while True:
+            asked = [item for item in out if isinstance(item, Asked)]
+            rounds.append([item.ask for item in asked])
+            out = running.send([world.answer(one) for one in asked])
+    except StopIteration:
+        pass
+    first = next(
+        number for number, asks in enumerate(rounds)
+        if any(isinstance(ask, Sample) and len(ask.seeds) == 6 for ask in asks)
+    )  # fmt: skip
+    # One question for the first tokens, then all the rest together, then all the judgements together.
+    assert len(rounds[first]) == 1
+    assert all(isinstance(ask, Sample) for ask in rounds[first + 1])
+    assert 1 < len(rounds[first + 1]) <= 6
+    assert all(isinstance(ask, Judge) for ask in rounds[first + 2])
+    assert 1 < len(rounds[first + 2]) <= 6
+    judged = [ask.reply.path(ask.prompt) for ask in rounds[first + 2] if isinstance(ask, Judge)]
+    assert len(set(judged)) == len(judged)
+
+
+def test_where_none_of_them_passes_the_best_is_the_searchs_first_branch() -> None:
+    world = Verdicts()
+    ranks: dict[str, float] = {}
+
+    def judge(judged: str) -> Score:
+        soft = -0.9 + 0.1 * (len(judged) % 7) / 7
+        ranks[judged] = soft
+        return Score(soft, -1.0)
+
+    world.judge = judge  # type: ignore[method-assign]
+    seen = draft(world, redrafts=6, tokens=12)
+    first, backed = seen.of(Tried)[0], seen.of(BackedUp)[0]
+    assert isinstance(first, Tried)
+    assert isinstance(backed, BackedUp)
+    assert backed.judged_before
+    failed = [event for event in seen.of(Drafted) if isinstance(event, Drafted)]
+    assert backed.score == max(event.score for event in failed[:2])
+
+
+def test_no_clause_is_drawn_anew_once_the_searches_are_used_up() -> None:
+    world = Verdicts(bad=lambda text: True)
+    seen = draft(world, tokens=20, max_searches=1, redrafts=6)
+    assert not any(isinstance(ask, Sample) and len(ask.seeds) == 6 for ask in seen.asked)
+    assert seen.of(Tried)
 
 
 @pytest.mark.parametrize("hold_back", ["reply", "clause"])

@@ -15,6 +15,7 @@ from rain.search.tree import Node
 
 Asking: TypeAlias = Generator[list[Ask], list[AnyResult], Node]
 AskingMany: TypeAlias = Generator[list[Ask], list[AnyResult], list[Node]]
+Clauses: TypeAlias = Generator[list[Ask], list[AnyResult], list[tuple[Node, Prefix]]]
 
 
 class Candidates:
@@ -87,6 +88,28 @@ class Candidates:
         (found,) = _continuations((yield [self._sets(node, range(number, number + 1), greedy=False)]))
         return self._drawn_node(node, found)
 
+    def clauses(self, node: Node, count: int, length: int) -> Clauses:
+        """Draws from ``node`` to the end of a clause, at most ``length`` tokens each (ours); a duplicate is dropped.
+
+        Each comes with the prefix that it was drawn as, which keeps its cells. A question never goes past the end of a
+        clause, and the node may end one: the first token is asked for alone.
+        """
+        seeds = [self._seed(node, "clause", number) for number in range(count)]
+        first = _continuations((yield [self._draft(node.prefix, tuple(seeds), Until(1, stop=self.stop))]))
+        until = Until(length - 1, clause=True, stop=self.stop)
+        going = [number for number, one in enumerate(first) if one.end == "length" and length > 1]
+        asks: list[Ask] = [self._draft(first[number].prefix, (seeds[number],), until) for number in going]
+        results = (yield asks) if asks else []
+        rest = {number: _continuations([result])[0] for number, result in zip(going, results, strict=True)}
+        drawn: dict[tuple[int, ...], tuple[Node, Prefix]] = {}
+        for number, one in enumerate(first):
+            tokens, pieces, last = one.tokens, one.pieces, rest.get(number, one)
+            if last is not one:
+                tokens, pieces = tokens + last.tokens, pieces + last.pieces
+            whole = self._node(node, Prefix(tokens, node.prefix), pieces, 0.0, last.end == "eos")
+            drawn.setdefault(tokens, (whole, last.prefix))
+        return list(drawn.values())
+
     def beyond(self, leaf: Node, tokens: tuple[int, ...], pieces: tuple[bytes, ...]) -> Node:
         """The leaf with a look-ahead that was drawn elsewhere; an end-of-sequence token has an empty piece."""
         if not tokens:
@@ -108,6 +131,9 @@ class Candidates:
         if kept == len(node.tokens):
             return node.prefix
         return Prefix(node.tokens[:kept], node.prefix.parent)
+
+    def _draft(self, prefix: Prefix, seeds: tuple[int, ...], until: Until) -> Sample:
+        return Sample(prefix, seeds, until, self.settings.temperature, self.settings.top_k, purpose="draft")
 
     def _sets(self, node: Node, numbers: range, *, greedy: bool) -> Sample:
         """Ask for token sets below ``node``, numbered for their seeds."""

@@ -1,7 +1,8 @@
 """Optimistic mode (ours): draft as vanilla would and judge; search only from where the draft goes wrong.
 
-A draft that passes is the reply, to the letter vanilla's. Else what stands before the first bad clause is kept, the bad
-clause is the first branch of a search there, and drafting goes on behind the first token set that passes.
+A draft that passes is the reply, to the letter vanilla's. Else what stands before the first bad clause is kept and the
+clause is drawn anew, several times at once; drafting goes on behind the best that passes. Where none does, the best is
+the first branch of a search there, and drafting goes on behind the first token set that passes.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from rain.search.asks import (
     shown,
 )
 from rain.search.budget import Budget
-from rain.search.candidates import Asking
+from rain.search.candidates import Asking, Candidates, Clauses
 from rain.search.desk import Desk
 from rain.search.draft import clause_ends, draft_more, draft_seed
 from rain.search.events import Committed, Drafted, Out, Outcome, Search
@@ -82,7 +83,7 @@ class Optimist(Desk):
             draft = self._draft_by_clause if self.settings.hold_back == "clause" else self._draft_to_the_end
             bad = yield from draft()
             if bad and not self.stopped:
-                yield from self._search(bad)
+                yield from self._mend(bad)
         if self.stopped and self.stopped != "cancelled":  # the best that is known, unjudged
             self._commit(len(self.tokens), None, "stopped")
         score = yield from self._final_score()
@@ -172,17 +173,70 @@ class Optimist(Desk):
         self.outbox.append(Committed(tokens, text, 0.0, 0, value, iterations=0, stop=why))
         self.sent = end
 
-    # The search -------------------------------------------------------------------------------------------------------
+    # What takes the place of a clause that failed ---------------------------------------------------------------------
+
+    def _mend(self, bad: Branch) -> Generator[Out, list[Answer], None]:
+        """Clauses drawn anew and, where none of them passes, a search."""
+        if 0 not in self._limits():
+            self.searches += 1
+            bad = yield from self._redraft(bad)
+            if self._passes(bad.score):
+                return
+        if self.stopped or 0 in self._limits():  # it is the best that is known
+            self.stopped = self.stopped or "budget"
+            self.tokens, self.pieces = list(bad.tokens), list(bad.pieces)
+        else:
+            yield from self._search(bad)
+
+    def _redraft(self, bad: Branch) -> Generator[Out, list[Answer], Branch]:
+        """The clause drawn anew, several in a batch: the best of all. If it passes, it is part of the reply now."""
+        left, _ = self._limits()
+        count = self.settings.redrafts if left is None else min(self.settings.redrafts, left)
+        # A third of what the budget leaves: they are judged as well, and a search may have to follow.
+        length = min(self._room(), self.forward_left() // (3 * count)) if count else 0
+        if length < 1 or self.searches >= self.settings.max_searches:
+            return bad
+        candidates = Candidates(
+            self.base, self.settings, seed=draft_seed(self.seed, -self.searches), stop=self.stop,
+            reply_limit=int(self._room()), forward_left=lambda: length * count,
+        )  # fmt: skip
+        root = Node(self.base, reply=self.before)
+        drawn = yield from self._drawn(candidates.clauses(root, count, int(length)))
+        texts = [(candidates.without_end(node), node.end in ("eos", "stop")) for node, _ in drawn]
+        scores = yield from self._answers([Judge(text, self.prompt, ended) for text, ended in texts])
+        judged = [(*each, score) for each, score in zip(drawn, scores, strict=True) if isinstance(score, Score)]
+        self.drafted += sum(len(node.tokens) for node, _ in drawn)
+        self.iterations += len(judged)
+        node, held, score = max(judged, key=lambda each: self._value(each[2]), default=(root, root.prefix, bad.score))
+        if self._value(score) <= self._value(bad.score):
+            return bad
+        text, value, passed = shown(self.before, node.reply), self._value(score), self._passes(score)
+        self.outbox.append(Drafted(node.tokens, text, value, passed))
+        if passed:
+            self.rewinds += 1
+            self.outbox.append(Committed(node.tokens, text, 1.0, 1, value, iterations=len(judged), stop="draft"))
+            self._begin(held, node.reply)
+            self.end, self.base_text = node.end, candidates.without_end(node)
+            self.scores[self._key(0)] = score
+        return Branch(node.tokens, node.pieces, score)
+
+    def _drawn(self, steps: Clauses) -> Generator[Out, list[Answer], list[tuple[Node, Prefix]]]:
+        """Ask what ``steps`` asks; nothing where something stopped it."""
+        asks = next(steps)
+        while True:
+            answers = yield from self._answers(asks)
+            results = [result for result in answers if result is not None]
+            if len(results) < len(asks):
+                return []
+            try:
+                asks = steps.send(results)
+            except StopIteration as end:
+                drawn: list[tuple[Node, Prefix]] = end.value
+                return drawn
 
     def _search(self, bad: Branch) -> Generator[Out, list[Answer], None]:
         """Search behind what is kept until a token set passes; to the end of the reply once the limit is reached."""
-        iterations = _left(self.budget.max_iterations, self.iterations)
-        forward_tokens = _left(self.budget.max_forward_tokens, self.usage.forward_tokens)
-        if 0 in (iterations, forward_tokens):  # nothing is left to mend it with: it is the best that is known
-            self.stopped = "budget"
-            self.tokens, self.pieces = list(bad.tokens), list(bad.pieces)
-            return
-        self.searches += 1
+        iterations, forward_tokens = self._limits()
         left = Budget(int(self._room()), iterations, forward_tokens)
         seed = draft_seed(self.seed, -self.searches)
         loop = _Repair(self.base, self.settings, left, seed=seed, stop=self.stop)
@@ -289,12 +343,16 @@ class Optimist(Desk):
     def _value(self, score: Score) -> float:
         return score.hard if self.settings.score == "hard" else score.soft
 
+    def _limits(self) -> tuple[int | None, int | None]:
+        """Iterations and forward tokens that the budget leaves."""
+        iterations, forward_tokens = self.budget.max_iterations, self.budget.max_forward_tokens
+        return (
+            None if iterations is None else max(0, iterations - self.iterations),
+            None if forward_tokens is None else max(0, forward_tokens - self.usage.forward_tokens),
+        )
+
     def _room(self) -> float:
         return self.limit - (self.base.length - self.prompt.length) - len(self.tokens)
-
-
-def _left(limit: int | None, spent: int) -> int | None:
-    return None if limit is None else max(0, limit - spent)
 
 
 class _Repair(Loop):
