@@ -68,6 +68,9 @@ class Options(TypedDict, total=False):
     reply) to the probability that it is good, ``module:function``, ``transformers:FOLDER[#LABEL]``. A name with a
     colon runs code: take none from strangers."""
     placement: Placement | None
+    wording: str | None
+    """In which of the preference's wordings its questions are asked (`rain preferences` lists them, `rain check
+    --wordings all` compares them); default its own."""
     on_failure: Literal["best", "refuse", "raise"]
     require_check: bool
     """Refuse to search unless ``rain check`` found that the model can judge the preference, be it weakly."""
@@ -290,7 +293,7 @@ def check_options(options: Options) -> tuple[Preference | Weighted | None, Setti
         value = options.get(option)
         if value is not None and value not in choices:
             raise UsageError(f"--{option.replace('_', '-')} '{value}' is none of {', '.join(choices)}")
-    preference = _preference(options)
+    preference = _worded(_preference(options), options)
     if preference:
         preferences.check_kind(preference, options.get("evaluator"))
     place = options.get("trace")
@@ -322,6 +325,17 @@ def _preference(options: Options) -> Preference | Weighted | None:
         f"what should the reply be? Give --preference {' or '.join(preferences.builtin_names())}, "
         'a TOML file, or --prefer "a sentence of your own"'
     )
+
+
+def _worded(preference: Preference | Weighted | None, options: Options) -> Preference | Weighted | None:
+    wording = options.get("wording")
+    if wording is None or preference is None:
+        return preference
+    if not (options.get("preference") or options.get("prefer")):
+        raise UsageError("a preset brings its own questions; for another wording give --preference")
+    if isinstance(preference, Weighted):
+        raise UsageError(f"{preference.name} combines several preferences, whose wordings stay as they are")
+    return preference.worded(wording)
 
 
 def _conversation(engine: Engine, prompt: Prompt, system: str | None, style: Style | None) -> Conversation:

@@ -60,6 +60,8 @@ def test_help_shows_what_a_command_does(command: str) -> None:
         (["generate", "hi", "-p", "positive", "--set", "threshold=inf"], 2, "not between"),
         (["generate", "hi", "-p", "harmless", "--evaluator", "dice"], 2, "it supports"),
         (["generate", "hi", "-p", "harmless", "--evaluator", "no_such:thing"], 2, "No module named"),
+        (["generate", "hi", "-p", "harmless", "--wording", "nope"], 2, "no wording 'nope'; it has default"),
+        (["generate", "hi", "--preset", "harmless", "--wording", "voice"], 2, "brings its own questions"),
         (["generate", "hi", "-p", "harmless", "--judge-model", "nope"], 2, "--judge-model: there is no model"),
     ],
 )

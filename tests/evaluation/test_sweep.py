@@ -9,6 +9,7 @@ import pytest
 from rain.errors import UsageError
 from rain.evaluation.sweep import arms, options_of, parse, swept
 from rain.preferences import Preference
+from rain.request import check_options
 
 BASE: Any = {"preference": "positive", "settings": {"threshold": "0.9"}}
 
@@ -51,12 +52,13 @@ def test_a_change_reaches_the_options_and_the_base_stays_as_it_is() -> None:
     assert options_of(parse("rain[mode=fast]"), BASE)["mode"] == "fast"
     assert parse("rain[encoder=minilm]").encoder == "minilm"
     assert "encoder" not in options_of(parse("rain[encoder=minilm]"), BASE)
-    other = options_of(parse("rain[wording=voice]"), {**BASE, "preference": "harmless"})["preference"]
-    assert isinstance(other, Preference)
-    assert (other.name, other.wording) == ("harmless", "voice")
-    wished = options_of(parse("rain[wording=writer]"), {"prefer": "be brief"})
-    assert isinstance(wished["preference"], Preference)
-    assert "prefer" not in wished
+    other = options_of(parse("rain[wording=voice]"), {**BASE, "preference": "harmless"})
+    preference, *_ = check_options(other)
+    assert isinstance(preference, Preference)
+    assert (preference.name, preference.wording) == ("harmless", "voice")
+    wished, *_ = check_options(options_of(parse("rain[wording=writer]"), {"prefer": "be brief"}))
+    assert isinstance(wished, Preference)
+    assert (wished.name, wished.wording) == ("sentence", "writer")
     assert BASE == {"preference": "positive", "settings": {"threshold": "0.9"}}
 
 

@@ -70,6 +70,10 @@ Placement = Annotated[
     str | None,
     option("--placement", panel=WANT, help="Where questions are asked: in_place (behind the reply) or quoted."),
 ]
+Wording = Annotated[
+    str | None,
+    option("--wording", panel=WANT, help="Ask in other words; 'rain preferences' lists them. Default the first."),
+]
 Set = Annotated[
     list[str] | None,
     option("--set", panel=SEARCH, help="Any constant by name, as in --set similarity=off --set exploration=0."),

@@ -14,8 +14,6 @@ from typing import Any, cast
 
 from rain import methods
 from rain.errors import UsageError
-from rain.preferences import Preference, Weighted, load_wanted
-from rain.preferences.preference import from_sentence
 from rain.request import Options, check_options
 from rain.search.settings import Settings, SettingsError, changed
 
@@ -88,10 +86,7 @@ def options_of(arm: Arm, base: Options) -> Options:
     found: dict[str, Any] = dict(base)
     settings = dict(cast("dict[str, object]", base.get("settings") or {}))
     for key, value in arm.changes:
-        if key == "wording":
-            found["preference"] = _wanted(found, arm).worded(value)
-            found.pop("prefer", None)
-        elif key in ("evaluator", "mode"):
+        if key in ("wording", "evaluator", "mode"):
             found[key] = value
         elif key != "encoder":
             settings[key] = value
@@ -103,18 +98,6 @@ def options_of(arm: Arm, base: Options) -> Options:
     except UsageError as error:
         raise UsageError(f"'{arm.label}': {error}" if arm.changes else str(error)) from None
     return options
-
-
-def _wanted(options: dict[str, Any], arm: Arm) -> Preference:
-    given = options.get("preference")
-    if options.get("prefer"):
-        return from_sentence(options["prefer"])
-    if given is None:
-        raise UsageError(f"'{arm.label}': a preset brings its own questions; for other wordings give --preference")
-    wanted = given if isinstance(given, (Preference, Weighted)) else load_wanted(given)
-    if not isinstance(wanted, Preference):
-        raise UsageError(f"'{arm.label}': {wanted.name} combines several preferences, whose wordings stay as they are")
-    return wanted
 
 
 def split(names: str) -> list[str]:
