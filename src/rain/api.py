@@ -136,7 +136,7 @@ class Model:
             if first != asks:  # a zero is measured first, on texts of its own
                 asks = replace(asks, fixed=asks.fixed + first.fixed + first.questions)
         length = prompt.length + thoughts_room(self.engine, plan.conversation, plan.prompt)
-        # Most drafts pass; the leaves of a search that mends one wait for each other where there is no room.
+        # Most drafts pass; other draws, and the leaves of a search that mends one, wait where there is no room.
         settings = replace(plan.settings, parallel_leaves=1) if plan.mode == "optimistic" else plan.settings
         return want(settings, length, plan.budget.max_tokens, asks=asks, searches=plan.mode != "vanilla")
 

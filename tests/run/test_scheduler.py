@@ -323,7 +323,8 @@ def test_what_is_wanted_grows_with_what_is_open() -> None:
     assert want(changed(settings, {"length_limit": 30}), 30, None, searches=False) == Want(30, 30)
 
 
-# Questions about all clauses of a draft that failed are not booked: so not optimistic with an evaluator that asks them.
+# Of a draft that failed, questions about all its clauses and what is drawn anew are not booked: so nothing is, and not
+# optimistic with an evaluator that asks.
 MODES_AND_JUDGES = [(mode, "positive", "contrastive") for mode in ("vanilla", "optimistic", "fast", "faithful")]
 MODES_AND_JUDGES += [(mode, "harmless", "one_word") for mode in ("vanilla", "fast", "faithful")]
 
@@ -344,8 +345,8 @@ def test_a_search_never_holds_more_cells_than_it_booked(
 
     engine.model.decode = watch  # type: ignore[method-assign]
     model = Model(engine)
-    options: Any = {"preference": preference, "evaluator": evaluator, "style": "plain", "settings": QUICK}
-    options |= {"mode": mode, "budget": rain.Budget(max_tokens)}
+    options: Any = {"preference": preference, "evaluator": evaluator, "style": "plain"}
+    options |= {"mode": mode, "budget": rain.Budget(max_tokens), "settings": {**QUICK, "redrafts": 0}}
     wanted = model._wanted(model.plan(" the movie was", **options))
     for seed in range(5):
         model.generate(" the movie was", seed=seed, **options)

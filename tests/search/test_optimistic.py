@@ -261,23 +261,35 @@ def test_clauses_drawn_anew_share_their_asks() -> None:
     assert len(set(judged)) == len(judged)
 
 
-def test_where_none_of_them_passes_the_best_is_the_searchs_first_branch() -> None:
+@pytest.mark.parametrize("hold_back", ["reply", "clause"])
+def test_where_none_of_them_passes_the_bad_clause_of_the_best_is_the_searchs_first_branch(hold_back: str) -> None:
     world = Verdicts()
-    ranks: dict[str, float] = {}
+    scores: dict[str, float] = {}
 
     def judge(judged: str) -> Score:
-        soft = -0.9 + 0.1 * (len(judged) % 7) / 7
-        ranks[judged] = soft
-        return Score(soft, -1.0)
+        scores[judged] = -0.9 + 0.1 * (len(judged) % 7) / 7
+        return Score(scores[judged], -1.0)
 
     world.judge = judge  # type: ignore[method-assign]
-    seen = draft(world, redrafts=6, tokens=12)
-    first, backed = seen.of(Tried)[0], seen.of(BackedUp)[0]
+    seen = draft(world, hold_back, redrafts=6, tokens=12)
+    first, ahead, backed = seen.of(Tried)[0], seen.of(LookedAhead)[0], seen.of(BackedUp)[0]
     assert isinstance(first, Tried)
+    assert isinstance(ahead, LookedAhead)
     assert isinstance(backed, BackedUp)
+    branch = first.text + ahead.text
     assert backed.judged_before
-    failed = [event for event in seen.of(Drafted) if isinstance(event, Drafted)]
-    assert backed.score == max(event.score for event in failed[:2])
+    assert backed.score == scores[branch]
+    if hold_back == "clause":
+        failed = [event for event in seen.of(Drafted) if isinstance(event, Drafted)]
+        assert backed.score == max(event.score for event in failed[:2])
+    else:  # the beginning of the best of the whole drafts
+        wholes = [
+            world.engine.tokenizer.decode(ask.reply.path(ask.prompt))
+            for ask in seen.asked
+            if isinstance(ask, Judge) and len(ask.reply.path(ask.prompt)) == 12
+        ]
+        best = max(wholes[1:7], key=lambda text: scores[text])
+        assert best.startswith(branch)
 
 
 def test_no_clause_is_drawn_anew_once_the_searches_are_used_up() -> None:

@@ -84,7 +84,7 @@ def want(
     * and below it either the token sets of an expansion or the judge's questions, whichever is more.
 
     Nothing is booked for what the engine keeps while there is room and computes again or lets wait where there is
-    none: the rest of the tree, and the questions about all clauses of a draft that failed.
+    none: the rest of the tree, and of a draft that failed the questions about all its clauses and what is drawn anew.
     searches: False for vanilla decoding, which is judged once, at its end.
     """
     reply = max(0, settings.length_limit - prompt)

@@ -15,7 +15,7 @@ from rain.search.tree import Node
 
 Asking: TypeAlias = Generator[list[Ask], list[AnyResult], Node]
 AskingMany: TypeAlias = Generator[list[Ask], list[AnyResult], list[Node]]
-Clauses: TypeAlias = Generator[list[Ask], list[AnyResult], list[tuple[Node, Prefix]]]
+Draws: TypeAlias = Generator[list[Ask], list[AnyResult], list[tuple[Node, Prefix]]]
 
 
 class Candidates:
@@ -88,15 +88,15 @@ class Candidates:
         (found,) = _continuations((yield [self._sets(node, range(number, number + 1), greedy=False)]))
         return self._drawn_node(node, found)
 
-    def clauses(self, node: Node, count: int, length: int) -> Clauses:
-        """Draws from ``node`` to the end of a clause, at most ``length`` tokens each (ours); a duplicate is dropped.
+    def draws(self, node: Node, count: int, length: int, *, clause: bool) -> Draws:
+        """Draws of at most ``length`` tokens, to the end of a clause or text (ours); a duplicate is dropped.
 
         Each comes with the prefix that it was drawn as, which keeps its cells. A question never goes past the end of a
         clause, and the node may end one: the first token is asked for alone.
         """
-        seeds = [self._seed(node, "clause", number) for number in range(count)]
+        seeds = [self._seed(node, "draft", number) for number in range(count)]
         first = _continuations((yield [self._draft(node.prefix, tuple(seeds), Until(1, stop=self.stop))]))
-        until = Until(length - 1, clause=True, stop=self.stop)
+        until = Until(length - 1, clause=clause, stop=self.stop)
         going = [number for number, one in enumerate(first) if one.end == "length" and length > 1]
         asks: list[Ask] = [self._draft(first[number].prefix, (seeds[number],), until) for number in going]
         results = (yield asks) if asks else []

@@ -71,7 +71,7 @@ class Added:
 
 @dataclass(frozen=True, slots=True)
 class Drafted:
-    """A piece of a draft was judged: kept, or (not ``passed``) the place a search begins at."""
+    """A piece of a draft was judged: kept, or (not ``passed``) taken back, for the search that begins there."""
 
     tokens: tuple[int, ...]
     text: str
@@ -119,7 +119,7 @@ class Outcome:
     drafted: int = 0
     """Tokens drafted, also those that were taken back."""
     searches: int = 0
-    """How often a draft failed and was searched from."""
+    """How often a clause of a draft failed and was drawn anew or searched for."""
 
 
 Out: TypeAlias = list[Asked | Withdrawn | Event]

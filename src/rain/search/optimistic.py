@@ -1,8 +1,9 @@
 """Optimistic mode (ours): draft as vanilla would and judge; search only from where the draft goes wrong.
 
-A draft that passes is the reply, to the letter vanilla's. Else what stands before the first bad clause is kept and the
-clause is drawn anew, several times at once; drafting goes on behind the best that passes. Where none does, the best is
-the first branch of a search there, and drafting goes on behind the first token set that passes.
+A draft that passes is the reply, to the letter vanilla's. Else what stands before the first bad clause is kept, and the
+rest is drawn anew, several at once (``hold_back=clause``: the clause): the best is kept, if it passes. Else what of it
+stands before its first bad clause is kept, that clause is the first branch of a search there, and drafting goes on behind
+the first token set that passes.
 """
 
 from __future__ import annotations
@@ -25,9 +26,9 @@ from rain.search.asks import (
     shown,
 )
 from rain.search.budget import Budget
-from rain.search.candidates import Asking, Candidates, Clauses
+from rain.search.candidates import Asking, Candidates, Draws
 from rain.search.desk import Desk
-from rain.search.draft import clause_ends, draft_more, draft_seed
+from rain.search.draft import CHUNK, clause_ends, draft_more, draft_seed
 from rain.search.events import Committed, Drafted, Out, Outcome, Search
 from rain.search.loop import Loop
 from rain.search.settings import Settings
@@ -61,7 +62,8 @@ class Optimist(Desk):
         self.prompt, self.settings, self.seed, self.stop = prompt, settings, seed, tuple(stop)
         self.limit = max(0, min(settings.length_limit - prompt.length, budget.max_tokens or settings.length_limit))
         self.scores: dict[tuple[tuple[int, ...], bool], Score] = {}
-        self.drafted = self.searches = 0
+        self.drafted = self.searches = self.judging = 0
+        """Tokens drafted, clauses mended, and the most forward tokens that a judgement took."""
         self._begin(prompt, b"")
 
     def _begin(self, base: Prefix, before: bytes) -> None:
@@ -117,6 +119,10 @@ class Optimist(Desk):
         if self._passes(score):
             self._commit(whole, score, "draft")
             return None
+        return (yield from self._first_bad(whole, score))
+
+    def _first_bad(self, whole: int, score: Score) -> Generator[Out, list[Answer], Branch | None]:
+        """Of a draft that failed with ``score``: the first bad clause; what stands before it is kept."""
         ends = [end for end in clause_ends(self.pieces) if end < whole]
         scores = yield from self._judged(ends)
         if self.stopped:
@@ -143,6 +149,7 @@ class Optimist(Desk):
                         judging[self.ask(self._judge(end))] = asked = end
                     drafting = None if self.end or self.stopped else self.ask(self._more(clause=True))
                 elif answer.ticket in judging and isinstance(answer.result, Score):
+                    self.judging = max(self.judging, answer.usage.forward_tokens)
                     end = judging.pop(answer.ticket)
                     scores[end] = self.scores[self._key(end)] = answer.result
             while scores and (end := min([*scores, *judging.values()])) in scores:
@@ -176,51 +183,62 @@ class Optimist(Desk):
     # What takes the place of a clause that failed ---------------------------------------------------------------------
 
     def _mend(self, bad: Branch) -> Generator[Out, list[Answer], None]:
-        """Clauses drawn anew and, where none of them passes, a search."""
+        """Draws anew and, where none of them passes, a search."""
         if 0 not in self._limits():
             self.searches += 1
-            bad = yield from self._redraft(bad)
-            if self._passes(bad.score):
+            again = yield from self._redraft(bad)
+            if again is None:
                 return
+            bad = again
         if self.stopped or 0 in self._limits():  # it is the best that is known
             self.stopped = self.stopped or "budget"
             self.tokens, self.pieces = list(bad.tokens), list(bad.pieces)
         else:
             yield from self._search(bad)
 
-    def _redraft(self, bad: Branch) -> Generator[Out, list[Answer], Branch]:
-        """The clause drawn anew, several in a batch: the best of all. If it passes, it is part of the reply now."""
-        left, _ = self._limits()
-        count = self.settings.redrafts if left is None else min(self.settings.redrafts, left)
-        # A third of what the budget leaves: they are judged as well, and a search may have to follow.
-        length = min(self._room(), self.forward_left() // (3 * count)) if count else 0
-        if length < 1 or self.searches >= self.settings.max_searches:
+    def _redraft(self, bad: Branch) -> Generator[Out, list[Answer], Branch | None]:
+        """Several draws in a batch in place of what failed; None where the best of them passes and is kept.
+
+        To the end of the reply (of the best, then, its first bad clause is what failed); ``hold_back=clause``: of it.
+        """
+        by_clause, room = self.settings.hold_back == "clause", int(self._room())
+        iterations, forward_tokens = self._limits()
+        count = self.settings.redrafts if iterations is None else min(self.settings.redrafts, iterations)
+        if forward_tokens is not None:  # half of it: a search may have to follow
+            each = self.judging + min(room, 2 * CHUNK if by_clause else room)
+            count = min(count, forward_tokens // (2 * each))
+        if not count or self.searches >= self.settings.max_searches:
             return bad
+        length = room if forward_tokens is None else min(room, forward_tokens // (2 * count))
         candidates = Candidates(
             self.base, self.settings, seed=draft_seed(self.seed, -self.searches), stop=self.stop,
-            reply_limit=int(self._room()), forward_left=lambda: length * count,
+            reply_limit=room, forward_left=lambda: length * count,
         )  # fmt: skip
         root = Node(self.base, reply=self.before)
-        drawn = yield from self._drawn(candidates.clauses(root, count, int(length)))
+        drawn = yield from self._drawn(candidates.draws(root, count, length, clause=by_clause))
         texts = [(candidates.without_end(node), node.end in ("eos", "stop")) for node, _ in drawn]
         scores = yield from self._answers([Judge(text, self.prompt, ended) for text, ended in texts])
         judged = [(*each, score) for each, score in zip(drawn, scores, strict=True) if isinstance(score, Score)]
         self.drafted += sum(len(node.tokens) for node, _ in drawn)
         self.iterations += len(judged)
-        node, held, score = max(judged, key=lambda each: self._value(each[2]), default=(root, root.prefix, bad.score))
-        if self._value(score) <= self._value(bad.score):
+        if not judged:
             return bad
-        text, value, passed = shown(self.before, node.reply), self._value(score), self._passes(score)
-        self.outbox.append(Drafted(node.tokens, text, value, passed))
-        if passed:
-            self.rewinds += 1
-            self.outbox.append(Committed(node.tokens, text, 1.0, 1, value, iterations=len(judged), stop="draft"))
-            self._begin(held, node.reply)
-            self.end, self.base_text = node.end, candidates.without_end(node)
-            self.scores[self._key(0)] = score
-        return Branch(node.tokens, node.pieces, score)
+        node, held, score = max(judged, key=lambda each: self._value(each[2]))
+        if by_clause and self._value(score) <= self._value(bad.score):
+            return bad
+        whole = len(node.tokens)
+        self.tokens, self.pieces, self.end = list(node.tokens), list(node.pieces), node.end
+        self.cuts[whole] = held
+        self.scores[self._key(whole)] = score
+        if not self._passes(score):
+            return self._failed(whole, score) if by_clause else (yield from self._first_bad(whole, score))
+        self.rewinds += 1
+        self._commit(whole, score, "draft")
+        self._begin(held, node.reply)
+        self.end, self.base_text = node.end, candidates.without_end(node)
+        return None
 
-    def _drawn(self, steps: Clauses) -> Generator[Out, list[Answer], list[tuple[Node, Prefix]]]:
+    def _drawn(self, steps: Draws) -> Generator[Out, list[Answer], list[tuple[Node, Prefix]]]:
         """Ask what ``steps`` asks; nothing where something stopped it."""
         asks = next(steps)
         while True:
@@ -303,7 +321,10 @@ class Optimist(Desk):
 
     def _judged(self, counts: list[int]) -> Generator[Out, list[Answer], list[Score | None]]:
         """Scores of the draft's first so many tokens, asked together; None for what something stopped."""
+        before = self.usage.forward_tokens
         results = yield from self._answers([self._judge(count) for count in counts])
+        if counts:
+            self.judging = max(self.judging, (self.usage.forward_tokens - before) // len(counts))
         for count, result in zip(counts, results, strict=True):
             if isinstance(result, Score):
                 self.scores[self._key(count)] = result
