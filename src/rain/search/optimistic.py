@@ -2,14 +2,13 @@
 
 A draft that passes is the reply, to the letter vanilla's. Else what stands before the first bad clause is kept, and the
 rest is drawn anew, several at once (``hold_back=clause``: the clause): the best is kept, if it passes. Else what of it
-stands before its first bad clause is kept, that clause is the first branch of a search there, and drafting goes on behind
-the first token set that passes.
+stands before its first bad clause is kept, that clause is the first branch of a search there, and drafting goes on
+behind the first token set that passes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass
 from typing import Literal
 
 from rain.search.asks import (
@@ -26,11 +25,11 @@ from rain.search.asks import (
     shown,
 )
 from rain.search.budget import Budget
-from rain.search.candidates import Asking, Candidates, Draws
+from rain.search.candidates import Candidates, Draws
 from rain.search.desk import Desk
 from rain.search.draft import CHUNK, clause_ends, draft_more, draft_seed
 from rain.search.events import Committed, Drafted, Out, Outcome, Search
-from rain.search.loop import Loop
+from rain.search.repair import Branch, Repair
 from rain.search.settings import Settings
 from rain.search.stops import before_stop, stops, tokens_before_stop
 from rain.search.tree import TOLERANCE, Node
@@ -41,15 +40,6 @@ def optimistic(
 ) -> Search:
     """Draft a reply behind ``prompt`` and search only where it fails. ``stop``: strings that end it."""
     return Optimist(prompt, settings, budget, seed=seed, stop=stop).run()
-
-
-@dataclass(frozen=True, slots=True)
-class Branch:
-    """A piece of a draft that failed: what the search tries first, with the score it got."""
-
-    tokens: tuple[int, ...]
-    pieces: tuple[bytes, ...]
-    score: Score
 
 
 class Optimist(Desk):
@@ -257,7 +247,7 @@ class Optimist(Desk):
         iterations, forward_tokens = self._limits()
         left = Budget(int(self._room()), iterations, forward_tokens)
         seed = draft_seed(self.seed, -self.searches)
-        loop = _Repair(self.base, self.settings, left, seed=seed, stop=self.stop)
+        loop = Repair(self.base, self.settings, left, seed=seed, stop=self.stop)
         loop.bad, loop.tickets, loop.unanswered, loop.outbox = bad, self.tickets, self.unanswered, self.take_outbox()
         last = yield from loop.commit_sets(until_passed=self.searches < self.settings.max_searches)
         self.tickets, self.outbox = loop.tickets, loop.outbox
@@ -374,32 +364,3 @@ class Optimist(Desk):
 
     def _room(self) -> float:
         return self.limit - (self.base.length - self.prompt.length) - len(self.tokens)
-
-
-class _Repair(Loop):
-    """A search whose first iteration is the draft that failed: one visit to its first token, already judged."""
-
-    bad: Branch
-
-    def _select(self, path: list[Node], number: int) -> Generator[list[Ask], list[AnyResult], bool]:
-        root = self.tree.root
-        if number > 1 or root.expanded:
-            return (yield from super()._select(path, number))
-        root.in_flight += 1
-        path.append(root)
-        yield from self._expand(root, path)
-        child = next((one for one in root.children if one.tokens == self.bad.tokens[:1]), None)
-        if child is None:  # the draft began with a token that is no candidate
-            child = self.tree.select_child(root)
-            assert child is not None
-        child.in_flight += 1
-        path.append(child)
-        return True
-
-    def _look_ahead(self, leaf: Node, number: int) -> Asking:
-        if number > 1 or leaf.tokens != self.bad.tokens[:1]:
-            return (yield from super()._look_ahead(leaf, number))
-        end = self.candidates.beyond(leaf, self.bad.tokens[1:], self.bad.pieces[1:])
-        judged = self.candidates.without_end(end).path(self.prompt)
-        self.scores[judged, end.end in ("eos", "stop")] = self.bad.score
-        return end

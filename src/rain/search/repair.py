@@ -1,0 +1,49 @@
+"""The search that mends a draft: its first iteration is what failed."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass
+
+from rain.search.asks import AnyResult, Ask, Score
+from rain.search.candidates import Asking
+from rain.search.loop import Loop
+from rain.search.tree import Node
+
+
+@dataclass(frozen=True, slots=True)
+class Branch:
+    """A piece of a draft that failed: what the search tries first, with the score it got."""
+
+    tokens: tuple[int, ...]
+    pieces: tuple[bytes, ...]
+    score: Score
+
+
+class Repair(Loop):
+    """A search whose first iteration is the draft that failed: one visit to its first token, already judged."""
+
+    bad: Branch
+
+    def _select(self, path: list[Node], number: int) -> Generator[list[Ask], list[AnyResult], bool]:
+        root = self.tree.root
+        if number > 1 or root.expanded:
+            return (yield from super()._select(path, number))
+        root.in_flight += 1
+        path.append(root)
+        yield from self._expand(root, path)
+        child = next((one for one in root.children if one.tokens == self.bad.tokens[:1]), None)
+        if child is None:  # the draft began with a token that is no candidate
+            child = self.tree.select_child(root)
+            assert child is not None
+        child.in_flight += 1
+        path.append(child)
+        return True
+
+    def _look_ahead(self, leaf: Node, number: int) -> Asking:
+        if number > 1 or leaf.tokens != self.bad.tokens[:1]:
+            return (yield from super()._look_ahead(leaf, number))
+        end = self.candidates.beyond(leaf, self.bad.tokens[1:], self.bad.pieces[1:])
+        judged = self.candidates.without_end(end).path(self.prompt)
+        self.scores[judged, end.end in ("eos", "stop")] = self.bad.score
+        return end
