@@ -249,16 +249,30 @@ def test_clauses_drawn_anew_share_their_asks() -> None:
         pass
     first = next(
         number for number, asks in enumerate(rounds)
-        if any(isinstance(ask, Sample) and len(ask.seeds) == 6 for ask in asks)
+        if any(isinstance(ask, Sample) and len(ask.seeds) == 2 for ask in asks)
     )  # fmt: skip
     # One question for the first tokens, then all the rest together, then all the judgements together.
     assert len(rounds[first]) == 1
-    assert all(isinstance(ask, Sample) for ask in rounds[first + 1])
-    assert 1 < len(rounds[first + 1]) <= 6
-    assert all(isinstance(ask, Judge) for ask in rounds[first + 2])
-    assert 1 < len(rounds[first + 2]) <= 6
-    judged = [ask.reply.path(ask.prompt) for ask in rounds[first + 2] if isinstance(ask, Judge)]
-    assert len(set(judged)) == len(judged)
+    assert [type(ask) for ask in rounds[first + 1]] == [Sample, Sample]
+    assert [type(ask) for ask in rounds[first + 2]] == [Judge, Judge]
+    assert not any(isinstance(ask, Sample) and len(ask.seeds) == 4 for asks in rounds for ask in asks)
+
+
+def test_where_the_first_few_fail_the_others_are_drawn_too() -> None:
+    world = Verdicts()
+    text = alone(world)
+    drawn: list[str] = []
+
+    def bad(judged: str) -> bool:
+        drawn.append(judged)
+        return judged.startswith(text[:12]) or len({one for one in drawn if not one.startswith(text[:12])}) < 3
+
+    world.bad = bad
+    seen = draft(world, redrafts=6)
+    assert [len(ask.seeds) for ask in seen.asked if isinstance(ask, Sample) and len(ask.seeds) > 1] == [2, 4]
+    assert seen.outcome
+    assert seen.outcome.passed
+    assert not seen.of(Tried)
 
 
 @pytest.mark.parametrize("hold_back", ["reply", "clause"])
@@ -295,7 +309,7 @@ def test_where_none_of_them_passes_the_bad_clause_of_the_best_is_the_searchs_fir
 def test_no_clause_is_drawn_anew_once_the_searches_are_used_up() -> None:
     world = Verdicts(bad=lambda text: True)
     seen = draft(world, tokens=20, max_searches=1, redrafts=6)
-    assert not any(isinstance(ask, Sample) and len(ask.seeds) == 6 for ask in seen.asked)
+    assert not any(isinstance(ask, Sample) and ask.purpose == "draft" and len(ask.seeds) > 1 for ask in seen.asked)
     assert seen.of(Tried)
 
 

@@ -88,13 +88,13 @@ class Candidates:
         (found,) = _continuations((yield [self._sets(node, range(number, number + 1), greedy=False)]))
         return self._drawn_node(node, found)
 
-    def draws(self, node: Node, count: int, length: int, *, clause: bool) -> Draws:
+    def draws(self, node: Node, numbers: range, length: int, *, clause: bool) -> Draws:
         """Draws of at most ``length`` tokens, to the end of a clause or text (ours); a duplicate is dropped.
 
         Each comes with the prefix that it was drawn as, which keeps its cells. A question never goes past the end of a
         clause, and the node may end one: the first token is asked for alone.
         """
-        seeds = [self._seed(node, "draft", number) for number in range(count)]
+        seeds = [self._seed(node, "draft", number) for number in numbers]
         first = _continuations((yield [self._draft(node.prefix, tuple(seeds), Until(1, stop=self.stop))]))
         until = Until(length - 1, clause=clause, stop=self.stop)
         going = [number for number, one in enumerate(first) if one.end == "length" and length > 1]

@@ -187,7 +187,7 @@ class Optimist(Desk):
             yield from self._search(bad)
 
     def _redraft(self, bad: Branch) -> Generator[Out, list[Answer], Branch | None]:
-        """Several draws in a batch in place of what failed; None where the best of them passes and is kept.
+        """Draws in place of what failed, a few and then the others; None where the best of them passes and is kept.
 
         To the end of the reply (of the best, then, its first bad clause is what failed); ``hold_back=clause``: of it.
         """
@@ -205,11 +205,16 @@ class Optimist(Desk):
             reply_limit=room, forward_left=lambda: length * count,
         )  # fmt: skip
         root = Node(self.base, reply=self.before)
-        drawn = yield from self._drawn(candidates.draws(root, count, length, clause=by_clause))
-        texts = [(candidates.without_end(node), node.end in ("eos", "stop")) for node, _ in drawn]
-        scores = yield from self._answers([Judge(text, self.prompt, ended) for text, ended in texts])
-        judged = [(*each, score) for each, score in zip(drawn, scores, strict=True) if isinstance(score, Score)]
-        self.drafted += sum(len(node.tokens) for node, _ in drawn)
+        few = -(-count // 4)  # most often one of a few passes, and the others need not be drawn
+        judged: list[tuple[Node, Prefix, Score]] = []
+        for numbers in (range(few), range(few, count)):
+            if not numbers or any(self._passes(score) for _, _, score in judged):
+                break
+            drawn = yield from self._drawn(candidates.draws(root, numbers, length, clause=by_clause))
+            texts = [(candidates.without_end(node), node.end in ("eos", "stop")) for node, _ in drawn]
+            scores = yield from self._answers([Judge(text, self.prompt, ended) for text, ended in texts])
+            judged += [(*each, score) for each, score in zip(drawn, scores, strict=True) if isinstance(score, Score)]
+            self.drafted += sum(len(node.tokens) for node, _ in drawn)
         self.iterations += len(judged)
         if not judged:
             return bad
