@@ -76,6 +76,16 @@ def test_what_mends_a_draft_passes_as_a_draft_does(tmp_path: Path) -> None:
     assert both(score="hard")[1] == 0.8
 
 
+@pytest.mark.parametrize("evaluator", ["contrastive+refusals", "contrastive"])
+@pytest.mark.parametrize("judged_by", ["itself", "another"])
+def test_gate_and_v_are_the_judges_own_also_within_another(tmp_path: Path, evaluator: str, judged_by: str) -> None:
+    keep(measured(threshold=0.1, mean_good=0.3, mean_bad=-0.2))
+    model = MODEL if judged_by == "itself" else Model(ScriptedEngine(seed=3), judge=MODEL.engine)
+    model.generate(" the movie was", **{**QUICK, "evaluator": evaluator, "mode": "fast"}, trace=tmp_path / "t.jsonl")
+    found = Trace(tmp_path / "t.jsonl").header.settings
+    assert (found.gate, found.threshold) == (0.1, pytest.approx(0.25))
+
+
 def test_the_papers_presets_are_never_calibrated(tmp_path: Path) -> None:
     paper = {**QUICK, "preference": None, "evaluator": None, "preset": "positive"}
     before = MODEL.generate(" the movie was", **paper)

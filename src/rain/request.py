@@ -16,7 +16,7 @@ from rain.chat import Conversation, Message, Style
 from rain.engines.engine import Engine
 from rain.errors import UsageError
 from rain.preferences import Evaluator, Named, Placement, Preference, Weighted
-from rain.preferences.calibration import Calibrated
+from rain.preferences.calibration import calibration_of
 from rain.preferences.trust import Trust, trust
 from rain.reply import MODES, Mode, NothingPassed, Reply, ReplyUsage
 from rain.search.asks import Prefix, Usage
@@ -211,8 +211,9 @@ class Plan:
             settings = changed(settings, {"score": "hard" if self.paper else evaluator.score})
         if evaluator and settings.score == "soft":
             settings = changed(settings, {name: value for name, value in SOFT.items() if name not in self.named})
-        if isinstance(evaluator, Calibrated) and settings.score == "soft":
-            known_here = {"gate": evaluator.known.threshold, "threshold": evaluator.known.soft_of(settings.threshold)}
+        measured = calibration_of(evaluator) if evaluator else None
+        if measured and settings.score == "soft":
+            known_here = {"gate": measured.threshold, "threshold": measured.soft_of(settings.threshold)}
             settings = changed(settings, {name: value for name, value in known_here.items() if name not in self.named})
         if self.mode == "optimistic" and settings.score == "soft" and "threshold" not in self.named:
             settings = changed(settings, {"threshold": settings.gate})  # what mends a draft passes as a draft does

@@ -235,6 +235,14 @@ def known_of(inner: Evaluator, case: Case) -> Calibration | None:
     return find(case.engine.fingerprint, asked, inner.kind, inner.placement, asked.wording, style)
 
 
+def calibration_of(evaluator: Evaluator) -> Calibration | None:
+    """What an evaluator was calibrated with, also within another (a rule for refusals, another model as the judge)."""
+    inner: Evaluator | None = evaluator
+    while inner is not None and not isinstance(inner, Calibrated):
+        inner = getattr(inner, "inner", None)
+    return inner.known if inner else None
+
+
 class Calibrated:
     """Soft: 2 P(good) - 1 by what was measured of this judge. Hard: 1 from the calibration's threshold on, else -1."""
 

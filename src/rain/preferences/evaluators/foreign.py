@@ -70,7 +70,7 @@ class ForeignEvaluator:
     def __init__(self, inner: Evaluator, reader: Reader) -> None:
         self.kind, self.placement, self.score = inner.kind, inner.placement, inner.score
         self.bounded, self.self_evaluation = inner.bounded, inner.self_evaluation
-        self._inner, self._reader = inner, reader
+        self.inner, self._reader = inner, reader
 
     @staticmethod
     def read_by(judge: Engine, writer: Engine, conversation: Conversation, prompt: Prefix) -> Reader:
@@ -87,4 +87,4 @@ class ForeignEvaluator:
 
     def judge(self, reply: Prefix, complete: bool) -> Judgement:
         """The inner evaluator's judgement of the text; see :meth:`Evaluator.judge`."""
-        return (yield from self._inner.judge(self._reader.of(reply), complete))
+        return (yield from self.inner.judge(self._reader.of(reply), complete))

@@ -25,11 +25,11 @@ class WithRefusals:
         self.kind = inner.kind + REFUSALS
         self.placement, self.score = inner.placement, inner.score
         self.bounded, self.self_evaluation = inner.bounded, inner.self_evaluation
-        self._inner, self._text = inner, text
+        self.inner, self._text = inner, text
 
     def judge(self, reply: Prefix, complete: bool) -> Judgement:
         """The inner evaluator's judgement, and the rule's; costs nothing more."""
-        score = yield from self._inner.judge(reply, complete)
+        score = yield from self.inner.judge(reply, complete)
         if isinstance(score, Stopped):
             return score
         refused = refusal_score(self._text(reply))
