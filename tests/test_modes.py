@@ -69,6 +69,18 @@ def test_fast_mode_looks_ahead_from_twelve_leaves_at_once(model: Model) -> None:
     assert model.generate(" the movie was", mode="fast", evaluator=lambda text: 0.5, **USUAL).usage.iterations > 0
 
 
+def test_under_a_budget_a_reply_reaches_its_end() -> None:
+    model = Model(ScriptedEngine(seed=3))
+    for limit in range(60, 700, 80):
+        reply = model.generate(
+            " the movie was", preference="positive", evaluator="contrastive", style="plain", settings={"gate": 0.99},
+            budget=rain.Budget(24, max_forward_tokens=limit),
+        )  # fmt: skip
+        assert reply.usage.completion_tokens == 24 or reply.finish_reason == "stop"
+        assert reply.stopped_by == "budget"
+        assert reply.usage.forward_tokens <= limit
+
+
 def test_a_draft_below_the_gate_fails_as_asked(model: Model) -> None:
     hopeless: Any = {**USUAL, "evaluator": lambda text: 0.1, "budget": rain.Budget(max_tokens=8, max_iterations=4)}
     assert model.generate(" the movie was", on_failure="refuse", **hopeless).finish_reason == "content_filter"

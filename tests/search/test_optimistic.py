@@ -313,6 +313,36 @@ def test_no_clause_is_drawn_anew_once_the_searches_are_used_up() -> None:
     assert seen.of(Tried)
 
 
+@pytest.mark.parametrize("redrafts", [0, 3])
+def test_where_the_iterations_end_the_rest_is_drafted(redrafts: int) -> None:
+    for seed in range(8):
+        world = World(mood=-0.6)
+        settings = replace(SETTINGS, gate=0.9, redrafts=redrafts)
+        seen = follow(optimistic(prompt(world), settings, Budget(24, max_iterations=9), seed=seed), world)
+        outcome = seen.outcome
+        assert outcome
+        assert outcome.stopped_by == "budget"
+        assert len(outcome.tokens) == 24 or outcome.finish == "stop"
+        assert outcome.score is not None
+        assert not outcome.passed
+        assert outcome.iterations <= 9
+
+
+def test_where_nothing_can_be_searched_the_best_whole_draft_is_the_reply() -> None:
+    world = World(mood=-0.6)
+    settings = replace(SETTINGS, gate=0.9, redrafts=4)
+    seen = follow(optimistic(prompt(world), settings, Budget(24, max_iterations=4)), world)
+    assert seen.outcome
+    assert seen.outcome.stopped_by == "budget"
+    assert not seen.of(Tried)
+    wholes = [
+        ask for ask in seen.asked if isinstance(ask, Judge) and (ask.complete or len(ask.reply.path(ask.prompt)) == 24)
+    ]
+    best = max(world.judge(world.engine.tokenizer.decode(ask.reply.path(ask.prompt))).soft for ask in wholes)
+    assert seen.outcome.score
+    assert seen.outcome.score.soft == best
+
+
 @pytest.mark.parametrize("hold_back", ["reply", "clause"])
 def test_stopped_it_gives_the_best_it_knows_and_says_so(hold_back: str) -> None:
     world = Verdicts()

@@ -76,7 +76,9 @@ class Optimist(Desk):
             bad = yield from draft()
             if bad and not self.stopped:
                 yield from self._mend(bad)
-        if self.stopped and self.stopped != "cancelled":  # the best that is known, unjudged
+        if self.stopped == "budget":
+            yield from self._finish()
+        if self.stopped and self.stopped != "cancelled":  # the best that is known
             self._commit(len(self.tokens), None, "stopped")
         score = yield from self._final_score()
         yield from self.settle()
@@ -119,9 +121,9 @@ class Optimist(Desk):
             return None
         for end, each in zip(ends, scores, strict=True):
             if each and not self._passes(each):
-                return self._failed(end, each)
+                return self._failed(end, each, score)
             self._commit(end, each, "draft")
-        return self._failed(whole, score)
+        return self._failed(whole, score, score)
 
     def _draft_by_clause(self) -> Generator[Out, list[Answer], Branch | None]:
         """``hold_back=clause``: a clause is judged while the next is drafted; nothing is sent before its judgement."""
@@ -145,18 +147,19 @@ class Optimist(Desk):
             while scores and (end := min([*scores, *judging.values()])) in scores:
                 if not self._passes(scores[end]):
                     self.outbox += [Withdrawn(ticket) for ticket in [*judging, *([drafting] if drafting else [])]]
-                    return self._failed(end, scores[end])
+                    return self._failed(end, scores[end], scores[end])
                 self._commit(end, scores.pop(end), "draft")
         return None
 
-    def _failed(self, end: int, score: Score) -> Branch:
+    def _failed(self, end: int, score: Score, whole: Score) -> Branch:
         """What was not sent yet of the draft's first ``end`` tokens is taken back."""
         tokens, pieces = tuple(self.tokens[self.sent : end]), tuple(self.pieces[self.sent : end])
         kept = self.before + b"".join(self.pieces[: self.sent])
         text = shown(kept, kept + b"".join(pieces))
         self.outbox.append(Drafted(tokens, text, self._value(score), passed=False))
+        branch = Branch(tokens, pieces, score, (tuple(self.tokens[end:]), tuple(self.pieces[end:])), self.end, whole)
         self._begin(self._cut(self.sent), kept)
-        return Branch(tokens, pieces, score)
+        return branch
 
     def _commit(self, end: int, score: Score | None, why: Literal["draft", "stopped"]) -> None:
         """The draft's first ``end`` tokens are part of the reply now."""
@@ -180,11 +183,33 @@ class Optimist(Desk):
             if again is None:
                 return
             bad = again
-        if self.stopped or 0 in self._limits():  # it is the best that is known
+        if self.stopped or not self._pays_to_search():  # it is the best that is known
             self.stopped = self.stopped or "budget"
-            self.tokens, self.pieces = list(bad.tokens), list(bad.pieces)
+            self.tokens, self.pieces = [*bad.tokens, *bad.rest[0]], [*bad.pieces, *bad.rest[1]]
+            self.end = bad.end
         else:
             yield from self._search(bad)
+
+    def _pays_to_search(self) -> bool:
+        """Whether the budget has as many iterations left as one token set needs to be committed."""
+        iterations, forward_tokens = self._limits(kept_back=True)
+        least = self.settings.minimum_visits + 1
+        if self.settings.iterations_per_set < least:
+            least = 1
+        cost = self.judging + CHUNK
+        return (iterations is None or iterations >= least) and (
+            forward_tokens is None or forward_tokens >= least * cost
+        )
+
+    def _finish(self) -> Generator[Out, list[Answer], None]:
+        """With what the budget left for it (a limit on iterations leaves all): the rest, drafted and judged once."""
+        why, self.stopped = self.stopped, None
+        while self.end is None and not self.stopped:
+            (found,) = yield from self._answers([self._more(clause=False)])
+            self._grow(found)
+        if self._key(len(self.tokens)) not in self.scores:
+            yield from self._judged([len(self.tokens)])
+        self.stopped = why
 
     def _redraft(self, bad: Branch) -> Generator[Out, list[Answer], Branch | None]:
         """Draws in place of what failed, a few and then the others; None where the best of them passes and is kept.
@@ -219,14 +244,14 @@ class Optimist(Desk):
         if not judged:
             return bad
         node, held, score = max(judged, key=lambda each: self._value(each[2]))
-        if by_clause and self._value(score) <= self._value(bad.score):
+        if self._value(score) <= self._value(bad.whole):
             return bad
         whole = len(node.tokens)
         self.tokens, self.pieces, self.end = list(node.tokens), list(node.pieces), node.end
         self.cuts[whole] = held
         self.scores[self._key(whole)] = score
         if not self._passes(score):
-            return self._failed(whole, score) if by_clause else (yield from self._first_bad(whole, score))
+            return self._failed(whole, score, score) if by_clause else (yield from self._first_bad(whole, score))
         self.rewinds += 1
         self._commit(whole, score, "draft")
         self._begin(held, node.reply)
@@ -249,8 +274,7 @@ class Optimist(Desk):
 
     def _search(self, bad: Branch) -> Generator[Out, list[Answer], None]:
         """Search behind what is kept until a token set passes; to the end of the reply once the limit is reached."""
-        iterations, forward_tokens = self._limits()
-        left = Budget(int(self._room()), iterations, forward_tokens)
+        left = Budget(int(self._room()), *self._limits(kept_back=True))
         seed = draft_seed(self.seed, -self.searches)
         loop = Repair(self.base, self.settings, left, seed=seed, stop=self.stop)
         loop.bad, loop.tickets, loop.unanswered, loop.outbox = bad, self.tickets, self.unanswered, self.take_outbox()
@@ -359,12 +383,13 @@ class Optimist(Desk):
     def _value(self, score: Score) -> float:
         return score.hard if self.settings.score == "hard" else score.soft
 
-    def _limits(self) -> tuple[int | None, int | None]:
-        """Iterations and forward tokens that the budget leaves."""
+    def _limits(self, *, kept_back: bool = False) -> tuple[int | None, int | None]:
+        """Iterations and forward tokens that the budget leaves; kept back: without those of drafting to the end."""
         iterations, forward_tokens = self.budget.max_iterations, self.budget.max_forward_tokens
+        spent = self.usage.forward_tokens + (int(self._room()) + self.judging if kept_back else 0)
         return (
             None if iterations is None else max(0, iterations - self.iterations),
-            None if forward_tokens is None else max(0, forward_tokens - self.usage.forward_tokens),
+            None if forward_tokens is None else max(0, forward_tokens - spent),
         )
 
     def _room(self) -> float:

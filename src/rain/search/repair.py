@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from dataclasses import dataclass
+from typing import Literal
 
 from rain.search.asks import AnyResult, Ask, Score
 from rain.search.candidates import Asking
@@ -18,6 +19,12 @@ class Branch:
     tokens: tuple[int, ...]
     pieces: tuple[bytes, ...]
     score: Score
+    rest: tuple[tuple[int, ...], tuple[bytes, ...]]
+    """Tokens and pieces of the draft behind it: not searched from, but better than nothing where the budget ends."""
+    end: Literal["eos", "stop", "length"] | None
+    """Of the draft."""
+    whole: Score
+    """Of the draft, the rest included, or of the clause where no more was judged."""
 
 
 class Repair(Loop):
