@@ -34,7 +34,7 @@ class ReplyUsage:
     drafted_tokens: int
     """Drafted as ordinary decoding would, also what was taken back (optimistic mode)."""
     searches: int
-    """How often a draft failed and was mended, by other draws or by a search; 0: the reply is ordinary decoding's, to
+    """How often a draft failed and was drawn anew or searched from; 0: the reply is ordinary decoding's, to
     the letter."""
     seconds: float
 

@@ -330,8 +330,10 @@ def _preference(options: Options) -> Preference | Weighted | None:
 
 def _worded(preference: Preference | Weighted | None, options: Options) -> Preference | Weighted | None:
     wording = options.get("wording")
-    if wording is None or preference is None:
+    if wording is None:
         return preference
+    if preference is None:
+        raise UsageError("--wording: of which preference? Give --preference, too")
     if not (options.get("preference") or options.get("prefer")):
         raise UsageError("a preset brings its own questions; for another wording give --preference")
     if isinstance(preference, Weighted):

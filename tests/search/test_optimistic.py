@@ -306,11 +306,74 @@ def test_where_none_of_them_passes_the_bad_clause_of_the_best_is_the_searchs_fir
         assert best.startswith(branch)
 
 
-def test_no_clause_is_drawn_anew_once_the_searches_are_used_up() -> None:
-    world = Verdicts(bad=lambda text: True)
-    seen = draft(world, tokens=20, max_searches=1, redrafts=6)
-    assert not any(isinstance(ask, Sample) and ask.purpose == "draft" and len(ask.seeds) > 1 for ask in seen.asked)
-    assert seen.of(Tried)
+def test_clauses_drawn_anew_do_not_use_up_the_searches() -> None:
+    world = Verdicts()
+    seen_before: set[int] = set()
+
+    def bad(judged: str) -> bool:  # every clause fails when it is first drafted, and passes as soon as it is drawn anew
+        clause = sum(judged.encode().count(mark) for mark in CLAUSE_ENDS)
+        fails = clause not in seen_before
+        seen_before.add(clause)
+        return fails
+
+    world.bad = bad
+    seen = draft(world, "clause", redrafts=4, max_searches=1)
+    assert seen.outcome
+    assert seen.outcome.searches > 2
+    assert not seen.of(Tried)
+    assert seen.outcome.passed
+
+
+@pytest.mark.parametrize("hold_back", ["reply", "clause"])
+@pytest.mark.parametrize("seed", range(6))
+def test_a_stop_string_may_begin_in_what_is_committed(hold_back: str, seed: int) -> None:
+    world = Verdicts()
+    text = alone(world, seed=seed)
+    marks = [place + 1 for place, letter in enumerate(text) if letter.encode() in CLAUSE_ENDS]
+    if len(marks) < 2:
+        pytest.skip("this text has but one clause")
+    world.bad = lambda judged: judged.startswith(text[: marks[1]])
+    for following in sorted({text[mark : mark + 2] for mark in marks} | {" a", " I", " t"}):
+        stop = text[marks[0] - 1 : marks[0]] + following
+        settings = replace(SETTINGS, hold_back=hold_back, redrafts=8)
+        seen = follow(optimistic(prompt(world), settings, Budget(40), seed=seed, stop=(stop,)), world)
+        assert seen.outcome
+        assert stop not in seen.text
+
+
+@pytest.mark.parametrize("why", ["cancelled", "deadline"])
+def test_what_stops_the_last_draft_is_told(why: str) -> None:
+    world = World(mood=-0.6)
+    settings = replace(SETTINGS, gate=0.9, redrafts=0, iterations_per_set=4)
+    running = optimistic(prompt(world), settings, Budget(40, max_iterations=6), seed=1)
+    out, tried, answers = next(running), 0, []
+    while True:
+        asked = [item for item in out if isinstance(item, Asked)]
+        tried += sum(isinstance(item, Tried) for item in out)
+        last = tried > 0 and any(isinstance(one.ask, Sample) and one.ask.purpose == "draft" for one in asked)
+        answers = [Answer(one.ticket, Stopped(why)) if last else world.answer(one) for one in asked]  # type: ignore[arg-type]
+        try:
+            out = running.send(answers)
+        except StopIteration as end:
+            outcome = end.value
+            break
+    assert outcome.stopped_by == why
+
+
+def test_a_short_draft_is_not_taken_for_a_long_one() -> None:
+    model = ScriptedEngine(seed=32)
+    world = Verdicts(model)
+    text = alone(world, tokens=400)
+    first = follow(vanilla(prompt(world), SETTINGS, Budget(400)), world).outcome
+    assert first
+    assert first.finish == "stop"  # it ends by itself, long before it must
+    assert len(first.tokens) < 200
+    world.bad = lambda judged: judged.startswith(text[:10])
+    budget = Budget(max_tokens=2000, max_forward_tokens=3000)
+    seen = follow(optimistic(prompt(world), replace(SETTINGS, redrafts=8), budget), world)
+    assert seen.outcome
+    assert seen.outcome.passed
+    assert seen.outcome.searches
 
 
 @pytest.mark.parametrize("redrafts", [0, 3])

@@ -144,7 +144,7 @@ def suite(
     for arm in arms:
         sweeps.options_of(arm, shared)
     said = {
-        **_told(wanted),
+        **_told(wanted, wording),
         **{key: value for key, value in shared.items() if key not in (*wanted, "budget")},
         "encoder": encoder,
         "context": context,
@@ -278,12 +278,14 @@ def _wanted(default: str, preference: str | None, prefer: str | None, preset: st
     return {"preference": preference, "prefer": prefer, "preset": preset}
 
 
-def _told(wanted: dict[str, Any]) -> dict[str, Any]:
+def _told(wanted: dict[str, Any], wording: str | None) -> dict[str, Any]:
     """What the manifest says of the preference: also a hash of its words, since a file may change."""
     from rain.preferences import Preference, load_wanted
     from rain.preferences.calibration import digest
 
     found = load_wanted(wanted["preference"]) if wanted["preference"] else None
+    if wording and isinstance(found, Preference):
+        found = found.worded(wording)
     parts = [found] if isinstance(found, Preference) else [part.preference for part in found.parts] if found else []
     return {"preset": wanted["preset"], "preference_digest": "+".join(map(digest, parts)) or None}
 

@@ -29,7 +29,7 @@ class Candidates:
         seed: int,
         stop: Sequence[str],
         reply_limit: int,
-        forward_left: Callable[[], float],
+        forward_left: Callable[[], float] = lambda: math.inf,
     ) -> None:
         self.prompt, self.settings, self.seed = prompt, settings, seed
         self.stop = tuple(stop)
@@ -120,9 +120,10 @@ class Candidates:
         """The node's prefix without end-of-sequence token or stop string: what is judged holds neither."""
         kept, size = len(node.tokens) - (node.end == "eos"), len(node.reply)
         cut = len(before_stop(node.reply, self.stop))
-        while size > cut and (kept or node.parent):
+        while size > cut:
             if not kept:  # a stop string may begin in the token set before
-                assert node.parent is not None
+                if node.parent is None or not node.parent.pieces:
+                    break  # it begins in what was committed before, which stays
                 node = node.parent
                 kept = len(node.tokens)
                 continue
@@ -130,6 +131,8 @@ class Candidates:
             size -= len(node.pieces[kept])
         if kept == len(node.tokens):
             return node.prefix
+        if not kept and node.prefix.parent:
+            return node.prefix.parent
         return Prefix(node.tokens[:kept], node.prefix.parent)
 
     def _draft(self, prefix: Prefix, seeds: tuple[int, ...], until: Until) -> Sample:

@@ -119,7 +119,7 @@ class Outcome:
     drafted: int = 0
     """Tokens drafted, also those that were taken back."""
     searches: int = 0
-    """How often a clause of a draft failed and was drawn anew or searched for."""
+    """How often a draft failed and was drawn anew or searched from."""
 
 
 Out: TypeAlias = list[Asked | Withdrawn | Event]

@@ -13,26 +13,21 @@ from typing import Literal
 
 from rain.search.asks import (
     Answer,
-    AnyResult,
-    Ask,
-    Continuation,
     Judge,
     Prefix,
-    Sample,
     Score,
-    Stopped,
     Withdrawn,
     shown,
 )
 from rain.search.budget import Budget
 from rain.search.candidates import Candidates, Draws
-from rain.search.desk import Desk
-from rain.search.draft import CHUNK, clause_ends, draft_more, draft_seed
+from rain.search.draft import CHUNK, clause_ends, draft_seed
+from rain.search.drafting import Drafting
 from rain.search.events import Committed, Drafted, Out, Outcome, Search
 from rain.search.repair import Branch, Repair
 from rain.search.settings import Settings
-from rain.search.stops import before_stop, stops, tokens_before_stop
-from rain.search.tree import TOLERANCE, Node
+from rain.search.stops import before_stop
+from rain.search.tree import Node
 
 
 def optimistic(
@@ -42,32 +37,8 @@ def optimistic(
     return Optimist(prompt, settings, budget, seed=seed, stop=stop).run()
 
 
-class Optimist(Desk):
+class Optimist(Drafting):
     """One reply; :meth:`run` is the generator."""
-
-    def __init__(
-        self, prompt: Prefix, settings: Settings, budget: Budget, *, seed: int = 0, stop: Sequence[str] = ()
-    ) -> None:
-        super().__init__(budget)
-        self.prompt, self.settings, self.seed, self.stop = prompt, settings, seed, tuple(stop)
-        self.limit = max(0, min(settings.length_limit - prompt.length, budget.max_tokens or settings.length_limit))
-        self.scores: dict[tuple[tuple[int, ...], bool], Score] = {}
-        self.drafted = self.searches = self.judging = 0
-        """Tokens drafted, clauses mended, and the most forward tokens that a judgement took."""
-        self._begin(prompt, b"")
-
-    def _begin(self, base: Prefix, before: bytes) -> None:
-        """A new draft behind ``base``, all of which is committed."""
-        self.base, self.before = base, before
-        self.end: Literal["eos", "stop", "length"] | None = None
-        self.base_text = base
-        """The base without end-of-sequence token or stop string."""
-        self.tokens: list[int] = []
-        self.pieces: list[bytes] = []
-        self.cuts: dict[int, Prefix] = {0: base}
-        """The draft's first so many tokens; held, so that their cells are."""
-        self.sent = 0
-        """How many of the draft's tokens are committed."""
 
     def run(self) -> Search:
         """Draft, judge and, where that fails, search; until the reply ends or something stops it."""
@@ -79,7 +50,7 @@ class Optimist(Desk):
         if self.stopped == "budget":
             yield from self._finish()
         if self.stopped and self.stopped != "cancelled":  # the best that is known
-            self._commit(len(self.tokens), None, "stopped")
+            self._commit(len(self.tokens), self.scores.get(self._key(len(self.tokens))), "stopped")
         score = yield from self._final_score()
         yield from self.settle()
         reply = self.before + b"".join(self.pieces[: self.sent])
@@ -94,7 +65,7 @@ class Optimist(Desk):
             rewinds=self.rewinds,
             usage=self.usage,
             drafted=self.drafted,
-            searches=self.searches,
+            searches=len(self.tried),
         )
 
     # Drafts: each returns the branch that failed, None where all of it passed or something stopped it -----------------
@@ -168,7 +139,7 @@ class Optimist(Desk):
         tokens, kept = tuple(self.tokens[self.sent : end]), self.before + b"".join(self.pieces[: self.sent])
         text = shown(kept, self.before + b"".join(self.pieces[:end]))
         value = self._value(score) if score else 0.0
-        if score:
+        if why == "draft":
             self.outbox.append(Drafted(tokens, text, value, passed=True))
         self.outbox.append(Committed(tokens, text, 0.0, 0, value, iterations=0, stop=why))
         self.sent = end
@@ -177,8 +148,11 @@ class Optimist(Desk):
 
     def _mend(self, bad: Branch) -> Generator[Out, list[Answer], None]:
         """Draws anew and, where none of them passes, a search."""
+        self.failures += 1
+        # What the rest of the reply takes: twice what the draft took that ended by itself, else all that it may.
+        length = len(bad.tokens) + len(bad.rest[0])
+        self.expected = 2 * length if bad.end in ("eos", "stop") else self.limit
         if 0 not in self._limits():
-            self.searches += 1
             again = yield from self._redraft(bad)
             if again is None:
                 return
@@ -193,10 +167,7 @@ class Optimist(Desk):
     def _pays_to_search(self) -> bool:
         """Whether the budget has as many iterations left as one token set needs to be committed."""
         iterations, forward_tokens = self._limits(kept_back=True)
-        least = self.settings.minimum_visits + 1
-        if self.settings.iterations_per_set < least:
-            least = 1
-        cost = self.judging + CHUNK
+        least, cost = min(self.settings.minimum_visits + 1, self.settings.iterations_per_set), self.judging + CHUNK
         return (iterations is None or iterations >= least) and (
             forward_tokens is None or forward_tokens >= least * cost
         )
@@ -209,7 +180,7 @@ class Optimist(Desk):
             self._grow(found)
         if self._key(len(self.tokens)) not in self.scores:
             yield from self._judged([len(self.tokens)])
-        self.stopped = why
+        self.stopped = self.stopped if self.stopped in ("cancelled", "deadline", "no_room") else why
 
     def _redraft(self, bad: Branch) -> Generator[Out, list[Answer], Branch | None]:
         """Draws in place of what failed, a few and then the others; None where the best of them passes and is kept.
@@ -217,18 +188,18 @@ class Optimist(Desk):
         To the end of the reply (of the best, then, its first bad clause is what failed); ``hold_back=clause``: of it.
         """
         by_clause, room = self.settings.hold_back == "clause", int(self._room())
+        # Half of what the budget leaves: a search may have to follow.
         iterations, forward_tokens = self._limits()
-        count = self.settings.redrafts if iterations is None else min(self.settings.redrafts, iterations)
-        if forward_tokens is not None:  # half of it: a search may have to follow
-            each = self.judging + min(room, 2 * CHUNK if by_clause else room)
-            count = min(count, forward_tokens // (2 * each))
-        if not count or self.searches >= self.settings.max_searches:
+        count = self.settings.redrafts if iterations is None else min(self.settings.redrafts, iterations // 2)
+        if forward_tokens is not None:
+            cost = self.judging + min(room, self.expected, 2 * CHUNK if by_clause else room)
+            count = min(count, forward_tokens // (2 * cost))
+        if not count:
             return bad
+        self.tried.add(self.failures)
         length = room if forward_tokens is None else min(room, forward_tokens // (2 * count))
-        candidates = Candidates(
-            self.base, self.settings, seed=draft_seed(self.seed, -self.searches), stop=self.stop,
-            reply_limit=room, forward_left=lambda: length * count,
-        )  # fmt: skip
+        seed = draft_seed(self.seed, -self.failures)
+        candidates = Candidates(self.base, self.settings, seed=seed, stop=self.stop, reply_limit=room)
         root = Node(self.base, reply=self.before)
         few = -(-count // 4)  # most often one of a few passes, and the others need not be drawn
         judged: list[tuple[Node, Prefix, Score]] = []
@@ -243,9 +214,16 @@ class Optimist(Desk):
         self.iterations += len(judged)
         if not judged:
             return bad
-        node, held, score = max(judged, key=lambda each: self._value(each[2]))
-        if self._value(score) <= self._value(bad.whole):
+        best = max(judged, key=lambda each: self._value(each[2]))
+        better = self._value(best[2]) > self._value(bad.whole)
+        for each in judged:
+            if each is not best or not better:
+                text = shown(self.before, each[0].reply)
+                self.outbox.append(Drafted(each[0].tokens, text, self._value(each[2]), passed=False))
+        if not better:
             return bad
+        node, held, score = best
+        del drawn, judged, texts  # and with them their cells
         whole = len(node.tokens)
         self.tokens, self.pieces, self.end = list(node.tokens), list(node.pieces), node.end
         self.cuts[whole] = held
@@ -275,10 +253,12 @@ class Optimist(Desk):
     def _search(self, bad: Branch) -> Generator[Out, list[Answer], None]:
         """Search behind what is kept until a token set passes; to the end of the reply once the limit is reached."""
         left = Budget(int(self._room()), *self._limits(kept_back=True))
-        seed = draft_seed(self.seed, -self.searches)
+        self.tried.add(self.failures)
+        self.searched += 1
+        seed = draft_seed(self.seed, -self.failures)
         loop = Repair(self.base, self.settings, left, seed=seed, stop=self.stop)
         loop.bad, loop.tickets, loop.unanswered, loop.outbox = bad, self.tickets, self.unanswered, self.take_outbox()
-        last = yield from loop.commit_sets(until_passed=self.searches < self.settings.max_searches)
+        last = yield from loop.commit_sets(until_passed=self.searched < self.settings.max_searches)
         self.tickets, self.outbox = loop.tickets, loop.outbox
         self.usage += loop.usage
         self.iterations += loop.iterations
@@ -287,110 +267,3 @@ class Optimist(Desk):
         self.stopped = loop.stopped
         self._begin(last.prefix, self.before + last.reply)
         self.end, self.base_text = last.end, loop.candidates.without_end(last)
-
-    # Small steps ------------------------------------------------------------------------------------------------------
-
-    def _more(self, *, clause: bool) -> Sample:
-        """The question for the next piece of the draft; an attempt behind a search draws with a seed of its own."""
-        # The prompt itself may end a clause: then nothing would be drawn.
-        before = self.pieces[-1] if self.pieces else self.before or b"\n"
-        room = max(0, min(self._room(), self.forward_left()))
-        seed = draft_seed(self.seed, self.searches)
-        return draft_more(self._cut(len(self.tokens)), seed, self.settings, room, self.stop, before, clause)
-
-    def _grow(self, found: AnyResult | None) -> None:
-        if not isinstance(found, tuple):
-            return
-        (grown,) = (one for one in found if isinstance(one, Continuation))
-        self.tokens += grown.tokens
-        self.pieces += grown.pieces
-        self.cuts[len(self.tokens)] = grown.prefix
-        self.drafted += len(grown.tokens)
-        text = self.before + b"".join(self.pieces)
-        if grown.end == "eos":
-            self.end = "eos"
-        elif stops(text, self.stop):
-            self.end = "stop"
-        elif self._room() <= 0:
-            self.end = "length"
-        elif not grown.tokens:  # nothing is left of the budget
-            self.stopped = self.stopped or "budget"
-
-    def _cut(self, count: int) -> Prefix:
-        """The prefix that ends with the draft's first ``count`` tokens."""
-        if count not in self.cuts:
-            before = max(cut for cut in self.cuts if cut < count)
-            self.cuts[count] = Prefix(tuple(self.tokens[before:count]), self.cuts[before])
-        return self.cuts[count]
-
-    def _text(self, count: int) -> Prefix:
-        """The draft's first ``count`` tokens without end-of-sequence token or stop string."""
-        kept = count - (count == len(self.tokens) and self.end == "eos")
-        kept = tokens_before_stop(self.pieces[:kept], self.stop, self.before)
-        return self._cut(kept) if kept > 0 else self.base_text
-
-    def _ended(self, count: int) -> bool:
-        return count == len(self.tokens) and self.end in ("eos", "stop")
-
-    def _key(self, count: int) -> tuple[tuple[int, ...], bool]:
-        return self._text(count).path(self.prompt), self._ended(count)
-
-    def _judge(self, count: int) -> Judge:
-        return Judge(self._text(count), self.prompt, self._ended(count))
-
-    def _judged(self, counts: list[int]) -> Generator[Out, list[Answer], list[Score | None]]:
-        """Scores of the draft's first so many tokens, asked together; None for what something stopped."""
-        before = self.usage.forward_tokens
-        results = yield from self._answers([self._judge(count) for count in counts])
-        if counts:
-            self.judging = max(self.judging, (self.usage.forward_tokens - before) // len(counts))
-        for count, result in zip(counts, results, strict=True):
-            if isinstance(result, Score):
-                self.scores[self._key(count)] = result
-        return [result if isinstance(result, Score) else None for result in results]
-
-    def _final_score(self) -> Generator[Out, list[Answer], Score | None]:
-        """The score of a reply: one judgement of its final text, remembered where that was judged already."""
-        key = self._key(self.sent)
-        if key[0] and key not in self.scores and not self.stopped:
-            yield from self._judged([self.sent])
-        yield from self.flush()
-        return self.scores.get(key)
-
-    def _answers(self, asks: Sequence[Ask]) -> Generator[Out, list[Answer], list[AnyResult | None]]:
-        """Ask together and wait for all; None for what was stopped."""
-        if self.forward_left() <= 0:
-            self.stopped = self.stopped or "budget"
-        if self.stopped:
-            return [None for _ in asks]
-        tickets = [self.ask(ask) for ask in asks]
-        results: dict[int, AnyResult] = {}
-        while len(results) < len(tickets):
-            for answer in (yield self.take_outbox()):
-                self._note(answer)
-                if answer.ticket in tickets:
-                    results[answer.ticket] = answer.result
-        return [None if isinstance(results[ticket], Stopped) else results[ticket] for ticket in tickets]
-
-    def _note(self, answer: Answer) -> None:
-        self.note(answer)
-        if isinstance(answer.result, Stopped):
-            self.stopped = self.stopped or answer.result.why
-
-    def _passes(self, score: Score) -> bool:
-        return self._value(score) > self.settings.gate + TOLERANCE
-
-    def _value(self, score: Score) -> float:
-        return score.hard if self.settings.score == "hard" else score.soft
-
-    def _limits(self, *, kept_back: bool = False) -> tuple[int | None, int | None]:
-        """Iterations and forward tokens that the budget leaves; kept back: without those of drafting to the end."""
-        iterations, forward_tokens = self.budget.max_iterations, self.budget.max_forward_tokens
-        spent = self.usage.forward_tokens + (int(self._room()) + self.judging if kept_back else 0)
-        return (
-            None if iterations is None else max(0, iterations - self.iterations),
-            None if forward_tokens is None else max(0, forward_tokens - spent),
-        )
-
-    def _room(self) -> float:
-        return self.limit - (self.base.length - self.prompt.length) - len(self.tokens)

@@ -75,9 +75,12 @@ class Settings:
     gate: float = _constant(0.0, "score above which a draft passes; calibrated where the judge is (ours)", -1, 1)
     hold_back: Literal["reply", "clause"] = _constant("reply", "what must be judged before any of it is sent (ours)")
     redrafts: int = _constant(
-        8, "drafts drawn at once in place of one that failed, before anything is searched; 0 is none (ours)", 0, 256
+        8,
+        "drafts, a quarter of them first, in place of one that failed, before anything is searched; 0 is none (ours)",
+        0,
+        256,
     )
-    max_searches: int = _constant(8, "searches of one reply before drafting is given up (ours)", 1, 10_000)
+    max_searches: int = _constant(8, "searches of one reply before it is searched to its end (ours)", 1, 10_000)
 
     def sets(self, depth: int, tokens: int) -> int:
         """Token sets that ``tokens`` more tokens make, from ``depth`` token sets on; at least 1."""

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from rain.api import Model
     from rain.request import Options
 
-PASSED = ("preset", "evaluator", "placement", "system", "style")
+PASSED = ("preset", "evaluator", "placement", "wording", "system", "style")
 """What of a run's options says how a text is judged."""
 
 
