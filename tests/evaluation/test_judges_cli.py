@@ -12,6 +12,8 @@ import pytest
 
 from evaluation import endpoints as act
 from evaluation.endpoints import faulty
+from evaluation.runs import make_run, sample
+from rain.evaluation.judges import judge_run, known
 
 RAIN = [sys.executable, "-c", "from rain.cli import main; main()"]
 
@@ -20,6 +22,11 @@ def rain(*words: str, **env: str) -> subprocess.CompletedProcess[str]:
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("OPENAI_", "RAIN_DATA"))}
     command = [*RAIN, "eval", "judge", *words]
     return subprocess.run(command, capture_output=True, text=True, timeout=300, env={**clean, **env})
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
 
 @pytest.fixture
@@ -48,6 +55,18 @@ def test_agreement_in_all_and_by_part(data: Path) -> None:
     shown = rain("vader", "--data", str(data), "--label", "liked", "--by", "kind")
     assert "0.75 [" in shown.stdout
     assert "kind short" in shown.stdout
+
+
+def test_what_was_measured_stands_beside_the_judge_in_runs(data: Path, tmp_path: Path) -> None:
+    assert rain("vader", "--data", str(data), "--label", "liked", "--limit", "8").returncode == 0
+    assert known.find("vader") is None  # a part of the data is no measurement to be quoted
+    assert rain("vader", "--data", str(data), "--label", "liked").returncode == 0
+    folder = make_run(tmp_path / "run", [sample(item="m-1", text=" I loved it.")], suite="imdb")
+    judge_run(folder, ["vader"])
+    told = json.loads((folder / "judges.json").read_text(encoding="utf-8"))["vader"]["agreement"]
+    assert told["n"] == 20
+    assert told["sentence"].startswith("agreement with the label liked of films.jsonl: area ")
+    assert "accuracy 0.75 [" in told["sentence"]
 
 
 def test_the_other_label_may_be_the_one_that_is_meant(data: Path) -> None:
