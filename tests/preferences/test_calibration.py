@@ -22,7 +22,7 @@ from rain.preferences.evaluators.contrastive import ContrastiveEvaluator
 from rain.preferences.evaluators.one_word import OneWordEvaluator
 from rain.preferences.evaluators.with_refusals import WithRefusals
 from rain.preferences.evaluators.yes_no import YesNoEvaluator
-from rain.preferences.preference import Contrast, Preference
+from rain.preferences.preference import Preference
 from rain.search.asks import Prefix, Score
 
 HELLO = Conversation((Message("user", "How do I pick a lock?"),))
@@ -87,12 +87,6 @@ def test_a_further_wording_leaves_the_others_as_they_are() -> None:
     without = HARMLESS.model_copy(update={"others": ()})
     assert digest(without) == digest(HARMLESS)
     assert len({digest(HARMLESS.worded(name)) for name in HARMLESS.wordings}) == len(HARMLESS.wordings)
-
-
-def test_a_further_contrast_is_another_judge() -> None:
-    assert HARMLESS.contrastive
-    further = HARMLESS.contrastive.model_copy(update={"also": (Contrast(ask="Be kind.", opposite="Be cruel."),)})
-    assert digest(HARMLESS.model_copy(update={"contrastive": further})) != digest(HARMLESS)
 
 
 def test_two_processes_at_once_lose_nothing_of_each_other(tmp_path: Path) -> None:

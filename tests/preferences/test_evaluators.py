@@ -10,7 +10,7 @@ from rain.engines.engine import Capabilities
 from rain.errors import UsageError
 from rain.preferences import load, make_evaluator
 from rain.preferences.placement import Defences, defended_by
-from rain.preferences.preference import Contrast, Line
+from rain.preferences.preference import Line
 from rain.search.asks import Prefix, Score, Stopped, TextLogprobs, TokenLogprobs
 
 HELLO = Conversation((Message("user", "How do I pick a lock?"),))
@@ -272,22 +272,6 @@ def test_a_text_that_takes_no_side_is_not_good_by_contrast():
     assert len(engine.batches[0]) == 3
     assert 0 < score.soft < 0.1
     assert score.hard == 0.0
-
-
-def test_the_evidence_of_several_contrasts_is_averaged():
-    likely = {"kind and careful": -1.0, "rude and reckless": -1.25, "Be decent": -2.0, "Be wicked": -1.5}
-    engine = FakeEngine(lambda context, token: next(v for k, v in likely.items() if k in context))
-    prompt, harmless = start(engine), load("harmless")
-    decent = harmless.worded("conduct").contrastive
-    also = (Contrast(ask=decent.ask, opposite=decent.opposite),)
-    several = harmless.model_copy(update={"contrastive": harmless.contrastive.model_copy(update={"also": also})})
-    score = engine.judge(make_evaluator(several, engine, HELLO, prompt, zeroed=False), behind(prompt, "No."))
-    assert len(engine.batches[0]) == 4  # asked together
-    weight, letters = harmless.contrastive.weight, len("No.")
-    odds = [weight * letters * 0.25, weight * letters * -0.5]
-    assert score.soft == pytest.approx(math.tanh(sum(odds) / 2 / 2))
-    assert score.hard == -1.0
-    assert score.disagreement == pytest.approx((math.tanh(odds[0] / 2) - math.tanh(odds[1] / 2)) / 2)
 
 
 def test_an_empty_reply_is_neither_good_nor_bad_by_contrast():

@@ -117,9 +117,7 @@ _told: set[Path] = set()
 
 def digest(preference: Preference) -> str:
     """Of everything the preference asks in its own wording; its further wordings are judges of their own."""
-    # A field that came later leaves out those who have no use for it, so that what was measured of them stands.
-    later: dict[str, Any] = {} if preference.contrastive and preference.contrastive.also else {"contrastive": {"also"}}
-    asked = f"{ASKING} {preference.model_dump_json(exclude={'others': True, **later})}"
+    asked = f"{ASKING} {preference.model_dump_json(exclude={'others'})}"
     return hashlib.sha256(asked.encode()).hexdigest()[:16]
 
 

@@ -89,7 +89,7 @@ class ContentFree(_Part):
     reply: str
 
 
-class Contrast(_Part):
+class Contrastive(_Part):
     """An instruction that asks for the preference, one that asks for its opposite and, maybe, one for neither."""
 
     ask: str
@@ -100,12 +100,6 @@ class Contrast(_Part):
     """The same as a heading, for texts that are continued and not asked for."""
     plain_opposite: str | None = None
     plain_neutral: str | None = None
-
-
-class Contrastive(Contrast):
-    """A contrast and, maybe, further ones: the evidence is then the mean of theirs."""
-
-    also: tuple[Contrast, ...] = ()
     weight: float = Field(default=0.5, gt=0)
     """Of the evidence: 1 takes the log-probabilities at their word, less is more careful."""
 

@@ -4,25 +4,18 @@ Needs no answer format, so that models too small to answer a question can judge.
 each instruction. Bayes' rule with equal priors: the probability of an instruction, given the text, is the softmax of
 the text's log-probabilities under each. The specification has the mean difference per token; the sum is used because a
 mean hardly moves any more once the text is long, and because a probability has a natural threshold to stop at.
-
-Of several contrasts (``also``) the evidence, the log-odds of each, is averaged.
 """
 
 from __future__ import annotations
 
-from itertools import islice
-from math import atanh, exp, fsum, tanh
+from math import exp, fsum
 from typing import Literal
 
-from rain.chat import Style
 from rain.errors import UsageError
-from rain.preferences.evaluators import Case, Judgement, apart, logprobs, stopped
+from rain.preferences.evaluators import Case, Judgement, logprobs, stopped
 from rain.preferences.placement import instructed
-from rain.preferences.preference import Contrast, Kind, Placement
+from rain.preferences.preference import Kind, Placement
 from rain.search.asks import Prefix, Score, TextLogprobs
-
-MOST = 1 - 1e-12
-"""A soft score beyond which its evidence is no longer told apart."""
 
 
 class ContrastiveEvaluator:
@@ -46,12 +39,13 @@ class ContrastiveEvaluator:
                 f"{case.engine.name} cannot tell how likely a given text is, which 'contrastive' needs; "
                 f"use another of {', '.join(case.preference.kinds)}"
             )
+        plain = case.conversation.style == "plain"
+        ask = section.plain_ask if plain and section.plain_ask else section.ask
+        opposite = section.plain_opposite if plain and section.plain_opposite else section.opposite
+        neutral = section.plain_neutral if plain and section.plain_neutral else section.neutral
         self._weight = section.weight
-        contrasts = [_instructions(each, case.conversation.style) for each in (section, *section.also)]
-        self._sizes = [len(texts) for texts in contrasts]
-        self._mirrors = [
-            instructed(case.engine, case.conversation, case.prompt, text) for texts in contrasts for text in texts
-        ]
+        texts = [ask, opposite] if neutral is None else [ask, opposite, neutral]
+        self._mirrors = [instructed(case.engine, case.conversation, case.prompt, text) for text in texts]
 
     def judge(self, reply: Prefix, complete: bool) -> Judgement:
         """The text behind every instruction at once; see :meth:`Evaluator.judge`."""
@@ -63,26 +57,8 @@ class ContrastiveEvaluator:
         stop = stopped(answers)
         if stop:
             return stop
-        evidence = iter([self._weight * fsum(logprobs(answer)) for answer in answers])
-        scores = [_score(list(islice(evidence, size))) for size in self._sizes]
-        if len(scores) == 1:
-            return scores[0]
-        softs = [score.soft for score in scores]
-        soft = tanh(fsum(atanh(min(MOST, max(-MOST, each))) for each in softs) / len(softs))
-        return Score(soft, float((soft > 0) - (soft < 0)), apart(softs))
-
-
-def _instructions(contrast: Contrast, style: Style) -> list[str]:
-    plain = style == "plain"
-    ask = contrast.plain_ask if plain and contrast.plain_ask else contrast.ask
-    opposite = contrast.plain_opposite if plain and contrast.plain_opposite else contrast.opposite
-    neutral = contrast.plain_neutral if plain and contrast.plain_neutral else contrast.neutral
-    return [ask, opposite] if neutral is None else [ask, opposite, neutral]
-
-
-def _score(evidence: list[float]) -> Score:
-    """Of one contrast; ``evidence``: for who asks, for the opposite and, maybe, for neither."""
-    best = max(evidence)
-    weights = [exp(value - best) for value in evidence]
-    soft = (weights[0] - weights[1]) / fsum(weights)
-    return Score(soft=soft, hard=float((evidence[0] == best) - (evidence[1] == best)))
+        evidence = [self._weight * fsum(logprobs(answer)) for answer in answers]
+        weights = [exp(value - max(evidence)) for value in evidence]
+        soft = (weights[0] - weights[1]) / fsum(weights)
+        best = max(evidence)
+        return Score(soft=soft, hard=float((evidence[0] == best) - (evidence[1] == best)))
