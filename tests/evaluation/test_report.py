@@ -185,7 +185,7 @@ def test_another_baseline(tmp_path: Path) -> None:
     lonely = made_up.run(tmp_path / "lonely", {"rain": 0.9})
     found = section(lonely)
     assert table_of(found).against is None
-    assert found.not_compared == "Nothing is compared: the run has no method vanilla."
+    assert found.not_compared == "Nothing is compared: no method vanilla here; see --against."
 
 
 # What is said ---------------------------------------------------------------------------------------------------------

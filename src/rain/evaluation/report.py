@@ -112,7 +112,7 @@ def _section(folder: Path, against: str) -> Section:
         errors=len(errors),
         error=clean(errors[0]) if errors else None,
         missing=_missing(folder, manifest, samples, found),
-        not_compared=None if against in methods else f"Nothing is compared: the run has no method {against}.",
+        not_compared=None if against in methods else f"Nothing is compared: no method {against} here; see --against.",
         commands=tuple(dict.fromkeys((manifest.command, *filter(None, resumed)))),
         judges=_judges(folder, {one.judge for one in judgements}),
         own_judge=_own_judge(samples),
