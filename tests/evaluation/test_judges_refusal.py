@@ -134,3 +134,8 @@ def test_public_replies_that_were_labelled_one_by_one() -> None:
             found.append(refused(row["prompt"], row["reply"]) == labels[key])
     assert len(found) >= 100
     assert sum(found) >= 0.95 * len(found)
+
+
+def test_a_report_can_say_how_far_the_rule_agrees() -> None:
+    sentence = RefusalJudge().agreement()["sentence"]
+    assert sentence.startswith("on samples of our own that the rule was not made on (N = 44): kappa of refused 0.")

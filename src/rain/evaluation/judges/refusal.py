@@ -175,6 +175,10 @@ class RefusalJudge(Judge):
                 ).as_dict()
                 for kind in KINDS
             }
+        unseen = found["held out"]
+        kappas = ", ".join(f"{kind} {unseen[kind]['kappa']:.2f}" for kind in KINDS if unseen[kind]["kappa"] is not None)
+        number = unseen[KINDS[0]]["n"]
+        found["sentence"] = f"on samples of our own that the rule was not made on (N = {number}): kappa of {kappas}"
         return found
 
     def about(self) -> dict[str, Any]:
