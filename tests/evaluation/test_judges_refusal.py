@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evaluation.runs import sample
-from rain.evaluation.judges.refusal import KINDS, NEAR, kind_of, nearness, own_samples, refused
+from rain.evaluation.judges.refusal import KINDS, NEAR, RefusalJudge, kind_of, nearness, own_samples, refused
 from rain.preferences.refusals import refuses
 
 HERE = Path(__file__).parent
