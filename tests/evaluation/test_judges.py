@@ -21,6 +21,11 @@ from rain.evaluation.judges.own import OwnJudge
 from rain.evaluation.records import JUDGEMENTS, Judgement, read_judgements
 
 
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
 def verdicts(judge: Judge, cases: Sequence[Case]) -> list[Verdict]:
     async def all_of_them() -> list[Verdict]:
         return [verdict async for _, verdict in judge.judge(cases)]

@@ -13,7 +13,7 @@ import pytest
 from evaluation import endpoints as act
 from evaluation.endpoints import faulty
 from evaluation.runs import make_run, sample
-from rain.evaluation.judges import judge_run, known
+from rain.evaluation.judges import agreements, judge_run
 
 RAIN = [sys.executable, "-c", "from rain.cli import main; main()"]
 
@@ -59,13 +59,13 @@ def test_agreement_in_all_and_by_part(data: Path) -> None:
 
 def test_what_was_measured_stands_beside_the_judge_in_runs(data: Path, tmp_path: Path) -> None:
     assert rain("vader", "--data", str(data), "--label", "liked", "--limit", "8").returncode == 0
-    assert known.find("vader") is None  # a part of the data is no measurement to be quoted
+    assert agreements.find("vader") is None  # a part of the data is no measurement to be quoted
     assert rain("vader", "--data", str(data), "--label", "liked").returncode == 0
     folder = make_run(tmp_path / "run", [sample(item="m-1", text=" I loved it.")], suite="imdb")
     judge_run(folder, ["vader"])
     told = json.loads((folder / "judges.json").read_text(encoding="utf-8"))["vader"]["agreement"]
-    assert told["n"] == 20
-    assert told["sentence"].startswith("agreement with the label liked of films.jsonl: area ")
+    assert told["positive"]["n"] == 20
+    assert told["sentence"].startswith("positive: agreement with the label liked of films.jsonl: area ")
     assert "accuracy 0.75 [" in told["sentence"]
 
 

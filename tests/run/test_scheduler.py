@@ -343,7 +343,7 @@ def test_a_search_never_holds_more_cells_than_it_booked(
         held.append(table.cells - table.spare)
         return decode(*batch)
 
-    engine.model.decode = watch  # type: ignore[method-assign]
+    engine.model.decode = watch  # type: ignore[method-assign]  # spied on
     model = Model(engine)
     options: Any = {"preference": preference, "evaluator": evaluator, "style": "plain"}
     options |= {"mode": mode, "budget": rain.Budget(max_tokens), "settings": {**QUICK, "redrafts": 0}}

@@ -68,7 +68,7 @@ def judge(
 
         rain eval judge harm-classifier --data labelled_replies.jsonl --label harmful=false
     """
-    from rain.evaluation.judges import known, make
+    from rain.evaluation.judges import agreements, make
     from rain.preferences.labelled import pick, read
 
     if name in ("self", "overlap"):
@@ -106,8 +106,8 @@ def judge(
         "known_agreement": made.agreement() if unseen else None,
         **made.about(),
     }
-    if limit is None and told["known_agreement"] is None and name != "harm-classifier":
-        known.keep(made.name, told)
+    if limit is None and made.agreement() is None:  # a part of the data is no figure to quote; some judges bring theirs
+        agreements.keep(made.name, told)
     print(json_module.dumps(told, ensure_ascii=False) if json else _shown(told))
     return 0
 

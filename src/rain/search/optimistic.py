@@ -11,14 +11,7 @@ from __future__ import annotations
 from collections.abc import Generator, Sequence
 from typing import Literal
 
-from rain.search.asks import (
-    Answer,
-    Judge,
-    Prefix,
-    Score,
-    Withdrawn,
-    shown,
-)
+from rain.search.asks import Answer, Judge, Prefix, Score, Withdrawn, shown
 from rain.search.budget import Budget
 from rain.search.candidates import Candidates, Draws
 from rain.search.draft import CHUNK, clause_ends, draft_seed
@@ -57,7 +50,7 @@ class Optimist(Drafting):
         return Outcome(
             tokens=self._cut(self.sent).path(self.prompt),
             text=before_stop(reply, self.stop).decode("utf-8", "ignore"),
-            finish="stop" if self.end in ("eos", "stop") else "length",
+            finish="stop" if self._ended(self.sent) else "length",
             stopped_by=self.stopped,
             score=score,
             passed=self.passed and not self.stopped,

@@ -262,7 +262,7 @@ def _judgement(case: Case, verdict: Verdict, judge: Judge) -> Judgement:
 def _tell(folder: Path, judge: Judge, cost: dict[str, int | float]) -> None:
     """Put what is known of a judge into ``judges.json``, beside what is known of others."""
     from rain.cache import write
-    from rain.evaluation.judges import known
+    from rain.evaluation.judges import agreements
 
     path, told = folder / SIDECAR, _told(folder)
     before = told.get(judge.name, {}).get("cost", {})
@@ -270,7 +270,7 @@ def _tell(folder: Path, judge: Judge, cost: dict[str, int | float]) -> None:
     told[judge.name] = {
         "independent": judge.independent,
         **judge.about(),
-        "agreement": judge.agreement() or known.find(judge.name),
+        "agreement": judge.agreement() or agreements.find(judge.name),
         "cost": spent,
         "made": now(),
     }

@@ -14,20 +14,28 @@ FIGURES = ("auc", "accuracy", "kappa")
 
 
 def keep(judge: str, told: dict[str, Any]) -> None:
-    """Keep what was measured of a judge, the last counts. told: as ``rain eval judge --json`` has it."""
+    """Keep what was measured of a judge, for each measure the last. told: as ``rain eval judge --json`` has it."""
     figures = {f"{name}{end}": told.get(f"{name}{end}") for name in FIGURES for end in ("", "_low", "_high")}
-    known = {"data": Path(told["data"]).name, "label": told["label"], "n": told["n"], **figures}
+    new = {"data": Path(told["data"]).name, "label": told["label"], "n": told["n"], **figures}
+    kept = {**_read(judge), told["measure"]: new}
     with suppress(OSError):  # then reports say that it is not known
-        cache.write(_path(judge), json.dumps({**known, "sentence": _sentence(known)}, ensure_ascii=False) + "\n")
+        cache.write(_path(judge), json.dumps(kept, ensure_ascii=False) + "\n")
 
 
 def find(judge: str) -> dict[str, Any] | None:
-    """What was kept, as JSON; None where nothing was, or it cannot be read."""
+    """What was kept, as JSON: by measure, and all of it in a ``sentence``. None where nothing was."""
+    kept = _read(judge)
+    told = "; ".join(f"{measure}: {_sentence(figures)}" for measure, figures in sorted(kept.items()))
+    return {**kept, "sentence": told} if kept else None
+
+
+def _read(judge: str) -> dict[str, Any]:
     try:
         found = json.loads(_path(judge).read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        return None
-    return found if isinstance(found, dict) else None
+        return {}
+    told = found.items() if isinstance(found, dict) else ()
+    return {name: one for name, one in told if isinstance(one, dict) and {"data", "label", "n"} <= one.keys()}
 
 
 def _path(judge: str) -> Path:
@@ -37,7 +45,7 @@ def _path(judge: str) -> Path:
 def _sentence(known: dict[str, Any]) -> str:
     figures = []
     for name in FIGURES:
-        value, low, high = (known[f"{name}{end}"] for end in ("", "_low", "_high"))
+        value, low, high = (known.get(f"{name}{end}") for end in ("", "_low", "_high"))
         if None not in (value, low, high):
             figures.append(f"{'area' if name == 'auc' else name} {value:.2f} [{low:.2f}, {high:.2f}]")
     return f"agreement with the label {known['label']} of {known['data']}: {', '.join(figures)} (N = {known['n']})"
