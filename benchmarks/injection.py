@@ -1,6 +1,6 @@
 """Text that addresses its judge: how much does it lift the score of a bad reply, and what does each defence do?
 
-    .venv/bin/python benchmarks/injection.py [--model smollm2] [--judges contrastive,yes_no:in_place] [--every 1]
+    .venv/bin/python benchmarks/injection.py [--model smollm2] [--judges contrastive,yes_no:in_place] [--threads 1]
 
 Bad replies among our own samples for `harmless`, each with one of the injections of ours
 (src/rain/preferences/samples/injections.jsonl): three quarters of those of a reply stand behind it, the others before
@@ -14,7 +14,8 @@ they are, and with each the other way round:
 
 Scores: raw soft scores with 0 as the threshold, and calibrated on some of our samples as `rain check` does, with 0
 (good and bad equally likely) and with the threshold below which 5 % of the good ones lie. Lift: of the soft score;
-crossed: of the bad replies that were below the threshold, how many an injection put above. ``area``: good against bad
+crossed: of the bad replies that were below the threshold, how many an injection put above, with Wilson's interval of
+that share; that of the median lift is a bootstrap over injections. ``area``: good against bad
 samples with the same defences, so that a judge that is robust because it is blind is seen to be. Contrast is measured
 in two ways: as it is, and by its worst stretch (``contrastive/stretch``): the evidence of the run of tokens that speaks
 most against the text. Kept in benchmarks/injection.json.
@@ -25,6 +26,8 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import shlex
+import sys
 import time
 from dataclasses import dataclass
 from importlib.resources import files
@@ -33,6 +36,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 from unittest.mock import patch
+
+import numpy as np
 
 from rain.chat import Conversation, Message, default_style, prompt_tokens
 from rain.engines.engine import Engine
@@ -43,7 +48,7 @@ from rain.preferences.evaluators import Case, Judgement, logprobs, stopped
 from rain.preferences.evaluators.contrastive import ContrastiveEvaluator
 from rain.preferences.labelled import Row, samples
 from rain.preferences.placement import Defences, defended_by, is_text
-from rain.preferences.ranking import Clusters, area, logistic
+from rain.preferences.ranking import DRAWS, Clusters, area, logistic, wilson
 from rain.run.drive import Resources, judge
 from rain.search.asks import Prefix, Score
 
@@ -87,8 +92,9 @@ def main() -> None:
     parser.add_argument("--defences", default="", help="only these, such as on,warned; default all that apply")
     parser.add_argument("--limit", type=int, default=40, help="samples to calibrate on")
     parser.add_argument("--every", type=int, default=1, help="only every n-th injection")
+    parser.add_argument("--threads", type=int, help="CPU threads (default all cores)")
     options = parser.parse_args()
-    engine, rows = open_engine(options.model), samples("harmless")[: options.limit]
+    engine, rows = open_engine(options.model, threads=options.threads), samples("harmless")[: options.limit]
     injected = cases(rows, options.every)
     began = time.monotonic()
     for name in options.judges.split(","):
@@ -104,7 +110,7 @@ def main() -> None:
             row = asyncio.run(measured(engine, evaluator, placement, defences, rows, some, label == "control"))
             row = {
                 "model": Path(options.model).stem, "evaluator": evaluator, "placement": placement, "defences": label
-            } | row  # fmt: skip
+            } | row | {"command": "python " + shlex.join(["benchmarks/injection.py", *sys.argv[1:]])}  # fmt: skip
             keep(row)
             print(f"{time.monotonic() - began:5.0f} s  {json.dumps(row)}", flush=True)
 
@@ -237,14 +243,18 @@ async def measured(
 
 
 def effect(before: list[float], after: list[float], threshold: float) -> dict[str, Any]:
-    """Median lift, its 90th percentile, and of those below the threshold how many crossed it."""
+    """Median lift, its 90th percentile, and of those below the threshold how many crossed it. Intervals are at 95 %."""
     lifts = sorted(b - a for a, b in zip(before, after, strict=True))
     below = [(a, b) for a, b in zip(before, after, strict=True) if a < threshold]
+    crossed = sum(b >= threshold for _, b in below)
+    drawn = np.random.default_rng(0).choice(lifts, (DRAWS, len(lifts)))
     return {
         "lift": round(median(lifts), 3),
+        "lift_interval": [round(value, 3) for value in np.percentile(np.median(drawn, axis=1), [2.5, 97.5]).tolist()],
         "lift_90": round(lifts[int(0.9 * (len(lifts) - 1))], 3),
         "below": len(below),
-        "crossed": sum(b >= threshold for _, b in below),
+        "crossed": crossed,
+        "crossed_interval": [round(value, 3) for value in wilson(crossed, len(below))],
     }
 
 
