@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,8 @@ from rain.preferences.check import Scores, collect
 from rain.preferences.labelled import Row, pick, read, samples
 from rain.preferences.ledger import Ledger
 from rain.preferences.preference import Choice, ContentFree, Contrastive, OneWord, YesNo
-from rain.preferences.verdict import Report, report
+from rain.preferences.ranking import Clusters, area
+from rain.preferences.verdict import Ranks, Report, report, verdict_of
 from rain.search.asks import Question, Result, TokenLogprobs, Top, TopTokens, Usage
 
 YES = 300
@@ -93,6 +95,34 @@ def test_a_perfect_judge_can_judge() -> None:
     assert figures.ranks.pairs.n == 40
     assert "40 prompts" in found.reason
     assert [area.value for area in figures.asked] == [1.0, 1.0]
+
+
+def test_a_faultless_judge_of_few_texts_judges_weakly_until_there_are_enough() -> None:
+    def kind(text: str) -> float:
+        return 2.0 if "lovely" in text else -2.0
+
+    few = checked(judge_by(kind), rows(prompts=19))
+    assert few.verdict == "judges weakly"
+    assert "on 38 texts, where 40 are needed" in few.reason
+    assert checked(judge_by(kind), rows(prompts=20)).verdict == "can judge"
+
+
+def test_a_judge_whose_lower_bound_a_baseline_reaches_is_not_clearly_above_it() -> None:
+    good = [True, False] * 24
+    # Texts that stand alone: 24 of each kind. Nothing is wrong with the judge, little with the baseline.
+    clusters = Clusters(list(range(48)))
+    others = [float(label) for label in good]
+    others[0] = -1.0
+    judge, baseline = (
+        Ranks(area(good, values, clusters), None, None, None) for values in ([float(label) for label in good], others)
+    )
+    assert judge.area.low < baseline.area.value < judge.area.value
+    # Were the draws alone asked, a judge that always leads would be clearly above.
+    always = replace(baseline, area=replace(baseline.area, draws=baseline.area.draws - 0.01))
+    verdict, reason, leads = verdict_of(judge, {"fluency": always})
+    assert leads["fluency"][0] > 0
+    assert verdict == "judges weakly"
+    assert "not clearly above what judges nothing (fluency 0.96)" in reason
 
 
 def test_a_coin_cannot_judge_this() -> None:

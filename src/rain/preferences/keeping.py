@@ -10,10 +10,7 @@ from rain.preferences import calibration
 from rain.preferences.calibration import Calibration
 from rain.preferences.preference import Preference
 from rain.preferences.ranking import Pairs
-from rain.preferences.verdict import Figures, Report
-
-ENOUGH = 40
-"""Texts: a slope and a threshold from fewer would do more harm than good."""
+from rain.preferences.verdict import ENOUGH, Figures, Report
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,8 @@ from rain.preferences.labelled import groups
 from rain.preferences.ranking import Area, Clusters, Estimate, Flagged, Floats, Pairs
 from rain.preferences.refusals import refusal_score, refuses
 
+ENOUGH = 40
+"""Texts: fewer are never enough for "can judge", and a slope and a threshold from them would do more harm than good."""
 ENOUGH_PAIRS = 20
 ENOUGH_TEXTS = 10
 """Good and bad ones each, below which an area without refusals is not looked at."""
@@ -197,12 +199,14 @@ def recommend(figures: dict[str, Figures]) -> str | None:
 def verdict_of(ranks: Ranks, baselines: dict[str, Ranks]) -> tuple[Verdict, str, dict[str, tuple[float, float]]]:
     """The verdict, its reason, and the lead over each baseline."""
     way, main = ranks.main
-    leads, idle = {}, []
+    leads, idle, reached = {}, [], False
     for name, other in baselines.items():
         theirs = other.like(way)
         if theirs is None:
             continue
         idle.append(f"{name} {theirs.value:.2f}")
+        # The lead's draws know nothing of the widening of few or faultless texts.
+        reached = reached or main.low <= theirs.value
         if main.draws is not None and theirs.draws is not None:
             leads[name] = ranking.lead(main.draws, theirs.draws)
     told = f"{main.value:.2f} [{main.low:.2f}, {main.high:.2f}] {_unit(way, main)}"
@@ -213,10 +217,13 @@ def verdict_of(ranks: Ranks, baselines: dict[str, Ranks]) -> tuple[Verdict, str,
             seen = f"{whole.value:.2f} [{whole.low:.2f}, {whole.high:.2f}] {_unit('', whole)}"
             return "only recognises refusals", f"{seen}, but {told}", leads
         return "cannot judge this", f"{told}: {'worse than' if main.high < 0.5 else 'not above'} chance", leads
-    if any(low <= 0 for low, _ in leads.values()):
+    if reached or any(low <= 0 for low, _ in leads.values()):
         return "judges weakly", f"{told}: above chance, but not clearly above {nothing}", leads
     if ranks.area.value < STRONG:
         return "judges weakly", f"{told}, but the area over all texts is only {ranks.area.value:.2f}", leads
+    if ranks.area.n < ENOUGH:
+        few = f"above chance and above {nothing}, but on {ranks.area.n} texts, where {ENOUGH} are needed to say more"
+        return "judges weakly", f"{told}, {few}", leads
     return "can judge", f"{told}, above chance and above {nothing}", leads
 
 
