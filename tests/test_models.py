@@ -1,7 +1,10 @@
 """Names of models become files, and what is wrong with them is said in one line, at once."""
 
+import logging
+import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -49,6 +52,22 @@ def test_what_is_not_built_yet_says_so(model: str) -> None:
 @pytest.mark.parametrize("model", ["hf:a/b", "hf:a", "hf:a/b/c.bin", "hf:"])
 def test_a_hub_name_must_name_a_gguf_file(model: str) -> None:
     assert "hf:owner/repo/file.gguf" in complaint(model)
+
+
+def test_a_hub_that_cannot_be_reached_is_told_in_a_line(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    hub = logging.getLogger("huggingface_hub")
+    monkeypatch.setattr(hub, "level", logging.WARNING)
+
+    def unreachable(*_: object, **__: object) -> str:
+        logging.getLogger("huggingface_hub.utils._http").warning("Retrying in 1s [Retry 1/5].")
+        raise OSError("cannot be reached\nand much more")
+
+    monkeypatch.setitem(sys.modules, "huggingface_hub", SimpleNamespace(hf_hub_download=unreachable))
+    assert complaint("hf:owner/repo/file.gguf").endswith("Hugging Face: cannot be reached")
+    assert not caplog.records
+    assert hub.level == logging.WARNING
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:

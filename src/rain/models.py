@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from rain.engines import gguf
@@ -91,8 +94,21 @@ def _from_hub(model: str) -> Path:
     except ImportError as error:
         raise MissingExtra(f"{model!r}: needs pip install 'rain-lm[hub]'") from error
     try:
-        return Path(hf_hub_download(f"{owner}/{repository}", file, revision=revision or None))
+        with _only_errors("huggingface_hub"):
+            return Path(hf_hub_download(f"{owner}/{repository}", file, revision=revision or None))
     except (OSError, ValueError) as error:
         # Its errors (no such repository, no network, no right) are all OSErrors with many lines.
         first = (str(error).strip().splitlines() or [repr(error)])[0]
         raise EngineError(f"{model!r}: could not be fetched from Hugging Face: {first}") from error
+
+
+@contextmanager
+def _only_errors(name: str) -> Iterator[None]:
+    """Without a library's warnings, such as a dozen lines of retries where one error line follows."""
+    logger = logging.getLogger(name)
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)

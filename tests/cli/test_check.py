@@ -25,6 +25,7 @@ def data(tmp_path: Path) -> Path:
         "unlabelled": [{"text": "a"}, {"text": "b"}],
         "three": [{"text": kind, "good": kind} for kind in "abc"],
     }
+    rows["unpaired"] = [{"prompt": row["text"], "reply": "c", "good": row["good"]} for row in rows["good"]]
     for name, lines in rows.items():
         (tmp_path / f"{name}.jsonl").write_text("\n".join(json.dumps(line) for line in lines), encoding="utf-8")
     (tmp_path / "broken.jsonl").write_text("not json", encoding="utf-8")
@@ -54,7 +55,12 @@ def data(tmp_path: Path) -> Path:
         (["-p", "positive", "--data", "DATA/three.jsonl"], "3 values"),
         (["-p", "positive", "--data", "DATA/good.jsonl", "--label", "good=maybe"], "no text has the label"),
         (["-p", "positive", "--data", "DATA/good.jsonl", "--require-pairs"], "for the same prompt"),
-        (["-p", "positive", "--judge-model", "none.gguf"], "none.gguf"),
+        (["-p", "positive", "--data", "DATA/unpaired.jsonl"], "--no-require-pairs"),
+        (["-p", "positive", "--judge-model", "none.gguf"], "--judge-model: none.gguf"),
+        (["-p", "positive", "--judge-model", "nope"], "--judge-model: there is no model 'nope'"),
+        # What is wrong next is told: neither texts that stand alone nor those who want areas only need pairs.
+        (["-p", "positive", "--data", "DATA/good.jsonl", "--model", "nope"], "no model 'nope'"),
+        (["-p", "positive", "--data", "DATA/unpaired.jsonl", "--no-require-pairs", "--model", "nope"], "no model"),
         (["-p", "positive", "--context", "0"], "above zero"),
     ],
 )

@@ -17,7 +17,7 @@ from rain.preferences import Preference
 from rain.preferences.check import Scores, collect
 from rain.preferences.labelled import Row, pick, read, samples
 from rain.preferences.ledger import Ledger
-from rain.preferences.preference import Choice, ContentFree, Contrastive, OneWord, YesNo
+from rain.preferences.preference import Choice, ContentFree, Contrastive, OneWord, Openings, YesNo
 from rain.preferences.ranking import Clusters, area
 from rain.preferences.verdict import Ranks, Report, report, verdict_of
 from rain.search.asks import Question, Result, TokenLogprobs, Top, TopTokens, Usage
@@ -249,6 +249,15 @@ def test_a_model_that_cannot_be_asked_in_place_is_told_what_can() -> None:
     engine.template = CHATML.replace("for message in messages", "for message in messages[-1:]")
     with pytest.raises(UsageError, match="yes_no quoted can"):
         asyncio.run(collect(engine, PREFERENCE, rows(prompts=2), evaluators=["yes_no"], placements=["in_place"]))
+
+
+def test_a_base_model_in_the_style_chat_is_told_which_evaluators_other_styles_have() -> None:
+    engine = judge_by(coin)
+    engine.template = None
+    both = PREFERENCE.model_copy(update={"openings": Openings(refuse=("I can't",), comply=("Here",))})
+    with pytest.raises(UsageError, match="no chat template") as told:
+        asyncio.run(collect(engine, both, rows(prompts=2), style="chat"))
+    assert str(told.value).endswith("(--style turns: yes_no, openings; --style plain: yes_no)")
 
 
 @pytest.mark.parametrize("name", ["nope", "contrastive"])

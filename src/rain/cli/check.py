@@ -14,7 +14,7 @@ import typer
 
 import rain
 from rain.cli import options
-from rain.errors import EngineError, UsageError
+from rain.errors import RainError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -51,8 +51,12 @@ def check(
     text: Annotated[str | None, _option("--text", help="The field of the text; default reply, else text.")] = None,
     limit: Annotated[int | None, _option("--limit", help="Only so many texts, pairs first.")] = None,
     require_pairs: Annotated[
-        bool, _option("--require-pairs", help="An error where no prompt has both a good and a bad text.")
-    ] = False,
+        bool | None,
+        _option(
+            "--require-pairs/--no-require-pairs",
+            help="An error where no prompt has both a good and a bad text; default where texts have prompts.",
+        ),
+    ] = None,
     seed: options.Seed = 0,
     false_alarms: Annotated[
         float, typer.Option("--false-alarms", help="Share of good texts that may fall below the threshold.")
@@ -92,7 +96,7 @@ def check(
         draw = drawing(plot)
     rows, measured_on = _rows(wanted, data, label, text)
     rows = pick(rows, limit, seed)
-    if require_pairs:
+    if require_pairs or (require_pairs is None and any(row.prompt for row in rows)):
         _need_pairs(rows)
     how = {
         "evaluators": _names(evaluators),
@@ -191,7 +195,10 @@ def _need_pairs(rows: list[Row]) -> None:
         if row.prompt:
             kinds.setdefault(row.prompt, set()).add(row.good)
     if not any(len(both) == 2 for both in kinds.values()):
-        raise UsageError("no two texts, a good one and a bad one, are for the same prompt; --require-pairs needs some")
+        raise UsageError(
+            "no good and bad text are for the same prompt, so it cannot be measured which of two replies is judged "
+            "better: give pairs, or look at the area alone with --no-require-pairs"
+        )
 
 
 def _names(words: str | None) -> list[str] | None:
@@ -233,9 +240,9 @@ def _load(
     with _status(f"loading {name} …"):
         try:
             return open_engine(name, context=context, threads=threads, gpu_layers=gpu_layers)
-        except EngineError as error:
+        except RainError as error:
             if judge_model:
-                raise UsageError(f"--judge-model {judge_model}: {error}") from error
+                raise UsageError(f"--judge-model: {error}") from error
             raise
 
 

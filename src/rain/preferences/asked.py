@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import get_args
 
 from rain.chat import Conversation, Message, Style, default_style, prompt_tokens
 from rain.engines.engine import Engine
@@ -61,8 +62,12 @@ def possible(
     """The judges that can be asked, and for the others why not.
 
     Raises UsageError: unknown names, no placement, none possible (with the evaluators that are), a style that the model
-    does not allow.
+    does not allow (with the evaluators that other styles do).
     """
+    try:
+        prompt_tokens(engine, conversation_of(row, style))
+    except UsageError as error:
+        raise UsageError(f"{error}{_in_other_styles(engine, preference, row, style)}") from error
     kinds = list(dict.fromkeys(name.removesuffix(REFUSALS) for name in evaluators or preference.kinds))
     for name in kinds:
         check_kind(preference, name)
@@ -92,6 +97,19 @@ def possible(
         can = ", ".join(dict.fromkeys(judge.name for judge in others)) or "none of its evaluators"
         raise UsageError(f"{engine.name} cannot be asked this way ({why}); {can} can")
     return judges, impossible
+
+
+def _in_other_styles(engine: Engine, preference: Preference, row: Row, style: Style) -> str:
+    """Which evaluators can be asked in which of the other styles, in words."""
+    told = []
+    for other in get_args(Style):
+        try:
+            prompt_tokens(engine, conversation_of(row, other))
+            judges, _ = possible(engine, preference, row, other)
+        except UsageError:
+            continue
+        told.append(f"--style {other}: {', '.join(dict.fromkeys(judge.evaluator for judge in judges))}")
+    return f" ({'; '.join(told)})" if told else ""
 
 
 def make(
