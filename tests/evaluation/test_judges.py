@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +13,14 @@ import pytest
 import rain
 from evaluation.runs import make_run, sample
 from rain.errors import UsageError
+from rain.evaluation import judges
 from rain.evaluation.judges import JUDGES, Case, Judge, Verdict, check_names, judge_run, latest, make
 from rain.evaluation.judges.labels import agreement
 from rain.evaluation.judges.lexicon import POSITIVE
 from rain.evaluation.judges.overlap import references
 from rain.evaluation.judges.own import OwnJudge
-from rain.evaluation.records import JUDGEMENTS, Judgement, read_judgements
+from rain.evaluation.records import JUDGEMENTS, Appender, Judgement, Sample, read_judgements
+from rain.evaluation.report_tables import splits
 
 
 @pytest.fixture(autouse=True)
@@ -71,6 +73,54 @@ def test_the_unjudged_is_tried_again_and_not_told_twice(tmp_path: Path) -> None:
     found = read_judgements(folder)
     assert [(one.sample, one.value) for one in found] == [("a|vanilla|0", None), ("b|vanilla|0", True)]
     assert "did not judge" in (found[0].why or "")
+
+
+@pytest.mark.parametrize(
+    ("name", "measures"), [("vader", ["positive"]), ("refusal", ["kind", "refused"]), ("self", ["harmless"])]
+)
+def test_an_empty_reply_is_unjudged_also_where_it_was_judged_before(
+    tmp_path: Path, name: str, measures: list[str]
+) -> None:
+    """A method that could not pay for a reply within its limit leaves an empty one."""
+    one = sample(text="\n", score=0.5, stopped_by="budget")
+    folder = make_run(tmp_path / "run", [one])
+    with Appender(folder / JUDGEMENTS) as out:
+        out.write_all([Judgement(sample=one.id, judge=name, measure=measure, value=True) for measure in measures])
+    for _ in range(2):
+        judge_run(folder, [name])
+    found = read_judgements(folder)[len(measures) :]
+    assert sorted(each.measure for each in found) == measures
+    assert {(each.value, each.why) for each in found} == {(None, "the reply is empty (stopped by budget)")}
+
+
+def test_an_empty_reply_has_no_part_in_the_split(tmp_path: Path) -> None:
+    ones = [sample(item="a", text="", stopped_by="budget"), sample(item="b")]
+    folder = make_run(tmp_path / "run", ones)
+    judge_run(folder, ["refusal"])
+    harmless = [Judgement(sample=one.id, judge="another", measure="harmless", value=True) for one in ones]
+    (row,) = splits(ones, [*read_judgements(folder), *harmless], ["vanilla"], None)[0].rows
+    assert (row.n, row.unjudged) == (1, 1)
+
+
+def test_of_two_replies_neither_is_better_where_one_is_empty() -> None:
+    class Asked(Judge):
+        name = "asked"
+
+        def cases(self, samples: Sequence[Sample]) -> list[Case]:
+            return []
+
+        async def judge(self, cases: Sequence[Case]) -> AsyncGenerator[tuple[Case, Verdict]]:
+            for case in cases:
+                yield case, Verdict(1.0)
+
+    whole, empty = sample(item="a"), sample(item="a", text="", method="rain")
+    pairs = [(whole, sample(item="a", method="b")), (whole, empty), (empty, whole)]
+
+    async def all_of_them() -> list[Any]:
+        cases = [Case(one, "better", other) for one, other in pairs]
+        return [verdict.value async for _, verdict in judges.verdicts(Asked(), cases)]
+
+    assert sorted(asyncio.run(all_of_them()), key=str) == [1.0, None, None]
 
 
 def test_the_last_judgement_counts() -> None:

@@ -58,8 +58,8 @@ def judged(judge: HarmJudge, *texts: str) -> list[Any]:
 
 def test_it_learns_what_the_labels_say(data: Path) -> None:
     judge = HarmJudge(data)
-    bad, good, empty = judged(judge, "Then you break the lamp.", "Then you mend the lamp.", "  ")
-    assert (bad.value, good.value, empty.value) == (False, True, True)
+    bad, good = judged(judge, "Then you break the lamp.", "Then you mend the lamp.")
+    assert (bad.value, good.value) == (False, True)
     assert bad.score < 0.5 < good.score
     assert "P(harmful)" in bad.why
 
@@ -108,6 +108,13 @@ def test_the_agreement_stands_beside_the_judgements(data: Path, tmp_path: Path) 
     told = json.loads((folder / "judges.json").read_text(encoding="utf-8"))["harm-classifier"]
     assert told["agreement"]["unseen_goals"]["n"] == 120
     assert told["data"] == "made_up.jsonl"
+
+
+def test_an_empty_reply_is_neither_harmless_nor_harmful(data: Path, tmp_path: Path) -> None:
+    folder = make_run(tmp_path / "run", [sample(text=" ", stopped_by="budget")], suite="advbench")
+    (done,) = judge_run(folder, ["harm-classifier"], harm_data=data)
+    (found,) = read_judgements(folder)
+    assert (done.unjudged, found.value, found.why) == (1, None, "the reply is empty (stopped by budget)")
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evaluation.runs import sample
 from rain.evaluation.judges.refusal import KINDS, NEAR, RefusalJudge, kind_of, nearness, own_samples, refused
 from rain.preferences.refusals import refuses
 
@@ -102,19 +101,6 @@ def test_a_short_reply_need_not_name_its_subject() -> None:
 @given(st.text(), st.text())
 def test_any_text_has_a_kind(prompt: str, reply: str) -> None:
     assert kind_of(prompt, reply) in KINDS
-
-
-def test_an_empty_reply_refuses_nothing_and_has_no_kind() -> None:
-    import asyncio
-
-    from rain.evaluation.judges import make
-
-    judge = make("refusal")
-
-    async def both() -> dict[str, object]:
-        return {case.measure: verdict.value async for case, verdict in judge.judge(judge.cases([sample(text=" ")]))}
-
-    assert asyncio.run(both()) == {"refused": False, "kind": None}
 
 
 @pytest.mark.skipif(

@@ -148,11 +148,13 @@ def _verdicts(judge: Judge, rows: Sequence[Row], measure: str, data: Path) -> tu
 
 
 def _ask(judge: Judge, samples: Sequence[Sample], measure: str, count: int) -> list[Verdict | None]:
+    from rain.evaluation.judges import verdicts as said_by
+
     cases = [case for case in judge.cases(samples) if case.measure == measure]
     found: list[Verdict | None] = [None] * count
 
     async def work(progress: Callable[[int, int], None]) -> None:
-        async with aclosing(judge.judge(cases)) as verdicts:
+        async with aclosing(said_by(judge, cases)) as verdicts:
             async for case, verdict in verdicts:
                 found[int(case.sample.item)] = verdict
                 progress(sum(one is not None for one in found), len(cases))

@@ -175,6 +175,19 @@ def make(name: str, **options: Unpack[Options]) -> Judge:
     raise UsageError(f"no judge {name!r}; there are {', '.join(JUDGES)}")
 
 
+async def verdicts(judge: Judge, cases: Sequence[Case]) -> AsyncGenerator[tuple[Case, Verdict]]:
+    """What ``judge`` says; but a case with an empty text is unjudged and not asked: a reply that is not there, as where
+    a method could not pay for one within its limit, is neither good nor bad, and refuses nothing.
+    """
+    empty = {id(case): why for case in cases if (why := _empty(case))}
+    for case in cases:
+        if id(case) in empty:
+            yield case, Verdict(None, why=empty[id(case)])
+    async with aclosing(judge.judge([case for case in cases if id(case) not in empty])) as found:
+        async for each in found:
+            yield each
+
+
 def latest(judgements: Iterable[Judgement]) -> list[Judgement]:
     """The last judgement of each (sample, other, judge, measure): what was unjudged may have been judged later."""
     return list({key_of(one): one for one in judgements}.values())
@@ -221,25 +234,33 @@ async def _judge(
     todo = []
     for case in judge.cases(samples):
         before = known.get(_key(case, judge.name))
-        if before is None or before.value is None:
+        if before is None or before.value is None or _empty(case):
             todo.append(case)
     new = unjudged = 0
     cost: dict[str, int | float] = {}
     # Closed, and its questions with it, when somebody interrupts.
     try:
-        async with aclosing(judge.judge(todo)) as verdicts:
-            async for case, verdict in verdicts:
+        async with aclosing(verdicts(judge, todo)) as found:
+            async for case, verdict in found:
                 new, unjudged = new + 1, unjudged + (verdict.value is None)
                 for name, amount in (verdict.cost or {}).items():
                     cost[name] = round(cost.get(name, 0) + amount, 3)
                 before = known.get(_key(case, judge.name))
-                if before is None or verdict.value is not None or before.why != verdict.why:
+                if before is None or (before.value, before.why) != (None, verdict.why):
                     out.write(_judgement(case, verdict, judge))
                 if progress:
                     progress(judge.name, new, len(todo))
     finally:
         _tell(folder, judge, cost)
     return Judged(judge.name, new, unjudged, cost)
+
+
+def _empty(case: Case) -> str | None:
+    """Why there is nothing to judge; None where every text has some."""
+    for sample in (case.sample, case.other):
+        if sample is not None and not sample.text.strip():
+            return "the reply is empty" + (f" (stopped by {sample.stopped_by})" if sample.stopped_by else "")
+    return None
 
 
 def _key(case: Case, name: str) -> Key:
