@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -316,6 +317,23 @@ def test_a_run_without_verdicts_on_these_replies_is_refused(folder: Path, tmp_pa
     other = made_up.run(tmp_path / "other", judged=False)
     with pytest.raises(UsageError, match="no verdict on 'harmless'"):
         human_score.score(ratings, form.key, other)
+
+
+def test_where_more_than_two_methods_are_there_the_error_shows_a_command_that_works(tmp_path: Path) -> None:
+    run = made_up.run(tmp_path / "a run", dict.fromkeys(("vanilla", "best-of-n", "rain", "rain[gate=0.9]"), 0.5))
+    told = rain("human", "new", str(run))
+    assert told.returncode == 2
+    command = shlex.split(told.stderr.strip().partition("as in: ")[2])
+    assert command[:2] == ["rain", "human"]
+    assert "vanilla,rain[gate=0.9]" in command
+    made = subprocess.run([*RAIN, *command[1:]], capture_output=True, text=True, timeout=120, cwd=tmp_path)
+    assert (made.returncode, made.stdout) == (0, "rate.html\n"), made.stderr
+
+
+def test_a_form_of_one_method_says_how_to_add_another(tmp_path: Path) -> None:
+    run = made_up.run(tmp_path / "run", {"vanilla": 0.5}, items=2)
+    with pytest.raises(UsageError, match="has only vanilla; add another with rain eval"):
+        human.make(run)
 
 
 def test_a_form_is_never_overwritten(folder: Path, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import json
 import random
 import re
 import secrets
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
@@ -165,8 +166,16 @@ def _two(methods: Sequence[str] | None, samples: Sequence[Sample], run: str) -> 
     if missing := [name for name in wanted if name not in there]:
         raise UsageError(f"--methods: {run} has no samples of {missing[0]}; it has {', '.join(there)}")
     if len(wanted) != 2 or wanted[0] == wanted[1]:
-        raise UsageError(f"--methods: name two of {', '.join(there)}, as in --methods {','.join((there * 2)[:2])}")
+        if len(there) < 2:
+            raise UsageError(f"--methods: {run} has only {there[0]}; add another with rain eval … --out {run}")
+        pair = f"vanilla,{ours[-1]}" if "vanilla" in there and (ours := _of_rain(there)) else ",".join(there[:2])
+        command = shlex.join(["rain", "human", "new", run, "--methods", pair, "--out", "rate.html"])
+        raise UsageError(f"--methods: name two of {', '.join(there)}, as in: {command}")
     return wanted[0], wanted[1]
+
+
+def _of_rain(methods: Sequence[str]) -> list[str]:
+    return [name for name in methods if name.partition("[")[0] == "rain"]
 
 
 def _pairs(samples: Sequence[Sample], ours: str, theirs: str) -> list[tuple[Sample, Sample]]:
