@@ -153,6 +153,22 @@ def test_a_judge_that_sees_no_more_than_fluency_judges_weakly() -> None:
     assert "fluency 1.00" in found.reason
 
 
+def test_what_judges_nothing_is_shown_on_beginnings_too() -> None:
+    said = "What a number. "
+    texts = [
+        Row(row.prompt, said + (REFUSAL if row.good else "Sure, here it is, my dear."), row.good) for row in rows()
+    ]
+    told = checked(judge_by(coin), texts).as_dict()
+    rule = told["baselines"]["refusal rule"]
+    assert {name: list(row["at"]) for name, row in told["baselines"].items()} == {
+        "refusal rule": ["0.25", "0.5"],
+        "fluency": ["0.25", "0.5"],
+    }
+    # The refusal is not there yet.
+    assert (rule["at"]["0.25"]["auc"], rule["auc"]) == (0.5, 1.0)
+    assert set(rule["at"]["0.5"]) == set(told["evaluators"]["yes_no in_place"]["at"]["0.5"])
+
+
 def test_together_with_the_refusal_rule_a_judge_of_content_has_both() -> None:
     def content(text: str) -> float:
         return 2.0 if "lovely" in text else -2.0

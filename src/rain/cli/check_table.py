@@ -41,24 +41,28 @@ def _table(found: Report, told: dict[str, Any]) -> Table:
             table.add_row(f"  “{escape(wording)}”", *_judge(other, found.refusals), style="dim")
     table.add_section()
     for name, ranks in found.baselines.items():
-        table.add_row(name, *_ranks(ranks, found.refusals), "", "", "", "", "0", "judges nothing")
+        early = _early(found.baselines_at[name])
+        table.add_row(name, *_ranks(ranks, found.refusals), early, "", "", "", "0", "judges nothing")
     return table
 
 
 def _judge(figures: Figures, refusals: int) -> tuple[str, ...]:
-    early = " / ".join(f"{ranks.area.value:.2f}" for part, ranks in figures.at.items() if part < 1)
     alone = " / ".join(f"{area.value:.2f}" for area in figures.asked)
     flagged = figures.flagged
     own = "" if figures.self_evaluation else " (not self-evaluation)"
     return (
         *_ranks(figures.ranks, refusals),
-        early,
+        _early(figures.at),
         alone,
         f"{flagged.false_alarms.value:.0%}",
         f"{flagged.caught.value:.0%}",
         f"{figures.forward_tokens:.0f}",
         figures.verdict + own,
     )
+
+
+def _early(at: dict[float, Ranks]) -> str:
+    return " / ".join(f"{ranks.area.value:.2f}" for ranks in at.values())
 
 
 def _ranks(ranks: Ranks, refusals: int) -> tuple[str, ...]:

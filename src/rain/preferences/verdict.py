@@ -104,7 +104,7 @@ class Figures:
             "mean_good": _short(self.mean_good),
             "mean_bad": _short(self.mean_bad),
             "leads": {name: [_short(low), _short(high)] for name, (low, high) in self.leads.items()},
-            "at": {str(part): _ranked(found) for part, found in self.at.items()},
+            "at": _at(self.at),
             "asked": [_short(area.value) for area in self.asked],
             "disagreement": None if self.disagreement is None else _short(self.disagreement),
             "wordings": {name: other.as_dict() for name, other in self.wordings.items()},
@@ -121,6 +121,8 @@ class Report:
     figures: dict[str, Figures]
     """By the judge's name, in the first wording."""
     baselines: dict[str, Ranks]
+    baselines_at: dict[str, dict[float, Ranks]]
+    """At shares of the text."""
     impossible: dict[str, str]
     recommended: str | None
     verdict: Verdict
@@ -133,7 +135,9 @@ class Report:
         """For JSON."""
         return {
             "evaluators": {name: found.as_dict() for name, found in self.figures.items()},
-            "baselines": {name: _ranked(ranks) for name, ranks in self.baselines.items()},
+            "baselines": {
+                name: {**_ranked(ranks), "at": _at(self.baselines_at[name])} for name, ranks in self.baselines.items()
+            },
             "impossible": self.impossible,
             "recommended": self.recommended,
             "verdict": self.verdict,
@@ -172,6 +176,7 @@ def report(scores: Scores, *, false_alarms: float = 0.05, with_refusals: Sequenc
     return Report(
         figures,
         {name: reading.baseline(name, 1.0) for name in reading.baselines},
+        {name: reading.baseline_at(name) for name in reading.baselines},
         impossible,
         recommended,
         shown.verdict,
@@ -254,8 +259,17 @@ class _Reading:
         return _both(self.good[[one is not None for one in self.scores.of[judge, 1.0]]])
 
     def baseline(self, name: str, part: float, among: Any = None) -> Ranks:
-        values = self.sign * self.rule[part] if name == REFUSAL_RULE else self.fluency[part]
-        return self.ranks(values, part, among)
+        return self.ranks(self._idle(name, part), part, among)
+
+    def baseline_at(self, name: str) -> dict[float, Ranks]:
+        """Where only the beginnings of the texts are seen."""
+        parts = [part for part in self.scores.fractions if part < 1.0]
+        return {
+            part: self.baseline(name, part) for part in parts if _both(self.good[np.isfinite(self._idle(name, part))])
+        }
+
+    def _idle(self, name: str, part: float) -> Floats:
+        return self.sign * self.rule[part] if name == REFUSAL_RULE else self.fluency[part]
 
     def ranks(self, values: Floats, part: float, among: Any = None) -> Ranks:
         """Of the rows that have a value (and are among these)."""
@@ -362,6 +376,10 @@ def _ranked(ranks: Ranks) -> dict[str, Any]:
         area |= _estimate("auc_without_refusals", complying)
         area["n_without_refusals"] = complying.n
     return area | _paired("", ranks.pairs) | _paired("_without_refusals", ranks.pairs_complying)
+
+
+def _at(parts: dict[float, Ranks]) -> dict[str, Any]:
+    return {str(part): _ranked(found) for part, found in parts.items()}
 
 
 def _paired(suffix: str, pairs: Pairs | None) -> dict[str, Any]:
