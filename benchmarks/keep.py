@@ -1,11 +1,12 @@
 """Keep a run of `rain eval` beside the code without the data it was made of, and bring it back.
 
     python benchmarks/keep.py away build/eval/hh benchmarks/results/hh
-    python benchmarks/keep.py back benchmarks/results/hh build/eval/hh --data ../shared/data [--model PATH.gguf]
+    python benchmarks/keep.py back benchmarks/results/hh build/results/hh --data ../shared/data [--model PATH.gguf]
 
-*away* copies manifest, verdicts and samples, with prompts and forced beginnings left out. *back* reads those
-from the data by the items' names, so that the run can be gone on with, reported and rated by people (`rain eval`,
-`rain report`, `rain human new`). --model: whose tokenizer a forced beginning is cut by; only for prefill.
+*away* copies manifest, verdicts, what is known of the judges, and samples, with prompts and forced beginnings left out.
+*back* reads those from the data by the items' names, so that the run can be gone on with, reported and rated by people
+(`rain eval`, `rain report`, `rain human new`). Traces are not kept: a report of a run brought back has no rewinds.
+--model: whose tokenizer a forced beginning is cut by; only for prefill.
 """
 
 from __future__ import annotations
@@ -13,11 +14,13 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
 from rain.engines.scripted import WordTokenizer
 from rain.evaluation.items import How, Item
+from rain.evaluation.judges import SIDECAR
 from rain.evaluation.records import JUDGEMENTS, MANIFEST, SAMPLES
 from rain.evaluation.suites import load
 from rain.models import open_engine
@@ -25,8 +28,10 @@ from rain.models import open_engine
 
 def main() -> None:
     options = arguments()
+    if options.what == "back" and (options.into / SAMPLES).exists():
+        sys.exit(f"{options.into} holds a run already; name another folder")
     options.into.mkdir(parents=True, exist_ok=True)
-    for name in (MANIFEST, JUDGEMENTS):
+    for name in (MANIFEST, JUDGEMENTS, SIDECAR):
         if (options.run / name).exists():
             shutil.copyfile(options.run / name, options.into / name)
     samples = [json.loads(line) for line in (options.run / SAMPLES).read_text(encoding="utf-8").splitlines()]
