@@ -11,7 +11,7 @@ from math import exp, fsum, log, tanh
 from typing import Literal
 
 from rain.errors import UsageError
-from rain.preferences.evaluators import Case, Judgement, logprobs, stopped
+from rain.preferences.evaluators import Case, Judgement, apart, logprobs, stopped
 from rain.preferences.placement import Placed, common_prefix, place, right_behind
 from rain.preferences.preference import Kind, Line
 from rain.search.asks import Prefix, Question, Score, TokenLogprobs
@@ -56,11 +56,13 @@ class OneWordEvaluator:
         stop = stopped(answers)
         if stop:
             return stop
-        odds = 0.0
+        odds, softs = 0.0, []
         for line, answer in zip(self._lines, answers, strict=True):
             values = logprobs(answer)
-            odds += (_sum(values[: len(line.good)]) - _sum(values[len(line.good) :])) / len(self._lines)
-        return Score(soft=tanh(odds / 2), hard=1.0 if odds > 0 else -1.0)
+            alone = _sum(values[: len(line.good)]) - _sum(values[len(line.good) :])
+            odds += alone / len(self._lines)
+            softs.append(tanh(alone / 2))
+        return Score(tanh(odds / 2), 1.0 if odds > 0 else -1.0, apart(softs))
 
 
 def _asked(placed: Placed, question: str, line: Line, between: str) -> _Asked:
