@@ -125,6 +125,29 @@ def test_a_run_is_made_judged_shown_and_gone_on_with(data: Path, tmp_path: Path)
     assert "seed 0, not 4; choose another --out" in other.stderr
 
 
+def test_seconds_what_follows_a_failure_and_the_papers_symbols_are_handed_on(data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    words = ["imdb", "--data", str(data), "--out", str(out), "--judge", "none", "--limit", "1", "--max-tokens", "6"]
+    words += ["--evaluator", "contrastive", "--mode", "faithful", "--set", "T=4", "--set", "fresh_iterations=2"]
+    first = rain(*words, "--methods", "vanilla", scripted=True)
+    assert first.returncode == 0, first.stderr
+    told = json.loads((out / "run.json").read_text())["options"]
+    assert told["settings"] == {"iterations_per_set": "4", "fresh_iterations": "2"}
+    assert (told["max_seconds"], told["on_failure"]) == (None, None)  # as in runs from before there were these
+    assert "max_seconds None, not 1e-09" in rain(*words, "--max-seconds", "1e-9", scripted=True).stderr
+    assert "on_failure None, not refuse" in rain(*words, "--on-failure", "refuse", scripted=True).stderr
+    words[words.index(str(out))] = str(tmp_path / "short")
+    assert rain(*words, "--max-seconds", "1e-9", scripted=True).returncode == 0
+    words[words.index(str(tmp_path / "short"))] = str(tmp_path / "refused")
+    hard = ["--methods", "rain", "--set", "V=1", "--on-failure", "refuse"]
+    assert rain(*words, *hard, scripted=True).returncode == 0
+    samples = [
+        json.loads((tmp_path / name / "samples.jsonl").read_text().splitlines()[-1]) for name in ("short", "refused")
+    ]
+    assert samples[0]["stopped_by"] == "deadline"
+    assert samples[1]["finish_reason"] == "content_filter"
+
+
 def test_data_may_come_from_the_environment(data: Path, tmp_path: Path) -> None:
     words = ["imdb", "--out", str(tmp_path / "out"), *QUICK, "--methods", "vanilla", "--limit", "1", "--judge", "none"]
     result = rain(*words, scripted=True, RAIN_DATA=str(data))

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import pytest
 
 from rain.errors import UsageError
-from rain.evaluation.sweep import arms, options_of, parse, swept
+from rain.evaluation.sweep import PAPER, arms, options_of, parse, settings_of, swept
 from rain.preferences import Preference
 from rain.request import check_options
+from rain.search.settings import Settings
 
 BASE: Any = {"preference": "positive", "settings": {"threshold": "0.9"}}
 
@@ -32,6 +34,18 @@ def test_values_with_commas_are_separated_by_semicolons() -> None:
     (arm,) = arms("rain[set_lengths=1,2,4,10,similarity=off]")
     assert arm.changes == (("set_lengths", "1,2,4,10"), ("similarity", "off"))
     assert arm.label == "rain[set_lengths=1,2,4,10,similarity=off]"
+
+
+def test_the_papers_symbols_stand_for_our_names() -> None:
+    assert swept("T=10,20") == ["rain[iterations_per_set=10]", "rain[iterations_per_set=20]"]
+    (arm,) = arms("rain[T_min=3,V=0.7,c=0]")
+    assert arm.label == "rain[minimum_visits=3,threshold=0.7,exploration=0]"
+    assert settings_of({"V": "0.7", "top_k": "5"}) == {"threshold": "0.7", "top_k": "5"}
+    fields = {field.name for field in dataclasses.fields(Settings)}
+    assert set(PAPER.values()) <= fields
+    assert not fields & set(PAPER)
+    with pytest.raises(UsageError, match=r"unknown 'luck'.*T \(iterations_per_set\)"):
+        arms("rain", ["luck=1"])
 
 
 def test_the_papers_cumulative_ablation() -> None:

@@ -91,6 +91,13 @@ def suite(
         int | None,
         _option("--max-forward-tokens", panel=options.BUDGET, help="Of one reply, the same for every method."),
     ] = None,
+    max_seconds: Annotated[
+        float | None,
+        _option(
+            "--max-seconds", panel=options.BUDGET, help="Of one reply; what comes of it then depends on the machine."
+        ),
+    ] = None,
+    on_failure: options.OnFailure = "best",
     judge: Annotated[
         str | None, _option("--judge", help="Judges, separated by commas, or none; default the suite's own.")
     ] = None,
@@ -136,8 +143,9 @@ def suite(
         "system": system,
         "style": style or of.style,
         "mode": mode,
-        "settings": options.settings(set_),
-        "budget": options.budget(tokens, max_iterations, None, None),
+        "settings": sweeps.settings_of(options.settings(set_)),
+        "on_failure": on_failure,
+        "budget": options.budget(tokens, max_iterations, None, max_seconds),
     }
     options.budget(tokens, None, max_forward_tokens, None)
     arms = sweeps.arms(methods, sweep or [])
@@ -152,6 +160,9 @@ def suite(
         "max_tokens": tokens,
         "max_iterations": max_iterations,
         "max_forward_tokens": max_forward_tokens,
+        "max_seconds": max_seconds,
+        # None where nothing was asked for, as in runs that were begun before this could be.
+        "on_failure": None if on_failure == "best" else on_failure,
         **_chosen(name, how),
     }
     judges = of.judges if judge is None else () if judge.strip() == "none" else _words(judge) or ()

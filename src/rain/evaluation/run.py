@@ -33,7 +33,7 @@ from rain.evaluation.records import (
 )
 from rain.evaluation.suites import Loaded
 from rain.evaluation.sweep import Arm, options_of
-from rain.reply import Reply
+from rain.reply import NothingPassed, Reply
 from rain.request import Options
 from rain.search.settings import SettingsError
 
@@ -260,7 +260,7 @@ class _Failures:
 
     def told(self, error: Exception) -> str:
         """The error in one line, as its sample keeps it."""
-        self._of_the_engine = not isinstance(error, (UsageError, SettingsError))
+        self._of_the_engine = not isinstance(error, (UsageError, SettingsError, NothingPassed))
         first = (str(error).strip().splitlines() or [""])[0][:500]
         return first if isinstance(error, RainError) and first else f"{type(error).__name__}: {first}".rstrip(": ")
 

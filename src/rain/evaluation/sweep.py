@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -19,6 +19,16 @@ from rain.search.settings import Settings, SettingsError, changed
 
 OTHERS = ("wording", "encoder", "evaluator", "mode")
 """What can be changed beside the settings."""
+
+PAPER = {
+    "T": "iterations_per_set",
+    "T_min": "minimum_visits",
+    "V": "threshold",
+    "c": "exploration",
+    "q": "candidates",
+    "gamma": "similarity_discount",
+}
+"""The paper's symbols, which may stand for our names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +81,10 @@ def parse(label: str) -> Arm:
     settings = [field.name for field in dataclasses.fields(Settings)]
     for key, value in pairs:
         if key not in (*settings, *OTHERS):
-            raise UsageError(f"'{label}': unknown '{key}'; there are {', '.join((*OTHERS, *settings))}")
+            symbols = ", ".join(f"{symbol} ({ours})" for symbol, ours in PAPER.items())
+            raise UsageError(
+                f"'{label}': unknown '{key}'; there are {', '.join((*OTHERS, *settings))}; of the paper's, {symbols}"
+            )
         if key in settings:
             try:
                 changed(Settings(), {key: value})
@@ -105,5 +118,11 @@ def split(names: str) -> list[str]:
     return [label.strip() for label in re.split(r",(?![^\[]*\])", names) if label.strip()]
 
 
+def settings_of(said: Mapping[str, object]) -> dict[str, object]:
+    """Settings as a person names them, under our names."""
+    return {_name(key): value for key, value in said.items()}
+
+
 def _name(key: str) -> str:
-    return key.strip().replace("-", "_")
+    name = key.strip().replace("-", "_")
+    return PAPER.get(name, name)
