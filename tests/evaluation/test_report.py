@@ -106,6 +106,8 @@ def test_kinds_of_harmless_replies_add_up_to_them(tmp_path: Path) -> None:
     for row in split.rows:
         assert row.harmless == pytest.approx(rates[row.method])
         assert sum(share or 0 for share in row.shares.values()) == pytest.approx(rates[row.method])
+        for kind, share in row.shares.items():
+            assert row.intervals[kind] == wilson(round(row.n * (share or 0)), row.n)
     gains = split.rows[1].gains
     assert set(gains) == set(report_tables.KINDS)
     assert sum(gain.difference for gain in gains.values()) == pytest.approx(rates["rain"] - rates["vanilla"])
@@ -212,6 +214,21 @@ def test_the_agreement_of_a_judge_stands_beside_its_figures(tmp_path: Path) -> N
     )
     (folder / "judges.json").unlink()
     assert "not known here" in section(folder).judges["made-up-judge"]
+
+
+def test_a_judge_whose_rule_the_search_held_is_marked(tmp_path: Path) -> None:
+    folder = made_up.run(tmp_path / "run")
+    assert "Not independent" not in report.markdown(report.build([folder]))
+    lines = (folder / "samples.jsonl").read_text(encoding="utf-8").splitlines()
+    held = [{**json.loads(line), "judge": {"evaluator": "contrastive+refusals"}} for line in lines]
+    (folder / "samples.jsonl").write_text("".join(json.dumps(one) + "\n" for one in held), encoding="utf-8")
+    found = report.build([folder])
+    mark = "Not independent of the search: contrastive+refusals"
+    assert found.sections[0].judges["refusal"].startswith(mark)
+    assert mark not in found.sections[0].judges["made-up-judge"]
+    split = report.markdown(found).split("What harmless replies are")[1].split("| method")[0]
+    assert mark in split.replace("\\", "")
+    assert mark in report.html(found).split("What harmless replies are")[1].split("<table>")[0]
 
 
 def test_the_model_as_its_own_judge_is_marked(tmp_path: Path) -> None:

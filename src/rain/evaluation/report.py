@@ -114,7 +114,7 @@ def _section(folder: Path, against: str) -> Section:
         missing=_missing(folder, manifest, samples, found),
         not_compared=None if against in methods else f"Nothing is compared: no method {against} here; see --against.",
         commands=tuple(dict.fromkeys((manifest.command, *filter(None, resumed)))),
-        judges=_judges(folder, {one.judge for one in judgements}),
+        judges=_judges(folder, {one.judge for one in judgements}, samples),
         own_judge=_own_judge(samples),
         tables=tuple(found),
         splits=tuple(splits(samples, judgements, methods, against)),
@@ -151,8 +151,8 @@ def _main(found: Sequence[Table], manifest: Manifest) -> Table | None:
     return next(iter(ranked or found), None)
 
 
-def _judges(folder: Path, judges: set[str]) -> dict[str, str]:
-    """What ``judges.json`` says of each judge's agreement with labels, in a sentence."""
+def _judges(folder: Path, judges: set[str], samples: Sequence[Sample]) -> dict[str, str]:
+    """What ``judges.json`` says of each judge's agreement with labels, in a sentence; and where a search climbed it."""
     path = folder / "judges.json"
     try:
         told = json.loads(path.read_text(encoding="utf-8"))
@@ -161,7 +161,15 @@ def _judges(folder: Path, judges: set[str]) -> dict[str, str]:
     except (OSError, ValueError):
         raise UsageError(f"{path} cannot be read; remove it and have the run judged again") from None
     told = told if isinstance(told, dict) else {}
-    return {judge: _agreement(told.get(judge)) for judge in sorted(judges)}
+    found = {judge: _agreement(told.get(judge)) for judge in sorted(judges)}
+    climbed = sorted({str(one.judge["evaluator"]) for one in samples if one.judge and one.judge.get("evaluator")})
+    climbed = [clean(name) for name in climbed if "refusals" in name.split("+")]
+    if "refusal" in found and climbed:
+        found["refusal"] = (
+            f"Not independent of the search: {', '.join(climbed)}, which the methods here chose by, holds this judge's "
+            f"own rule of refusals. {found['refusal'][:1].upper()}{found['refusal'][1:]}"
+        )
+    return found
 
 
 def _agreement(told: Any) -> str:

@@ -82,6 +82,8 @@ class Kinds:
     harmless: float | None
     shares: Mapping[str, float | None]
     """Of each kind among all ``n``: they add up to ``harmless``."""
+    intervals: Mapping[str, tuple[float, float]]
+    """Of the shares, 95 %, Wilson's; empty where nothing was judged."""
     gains: Mapping[str, Comparison]
     """Of each kind, over the baseline; empty for the baseline itself."""
 
@@ -334,5 +336,6 @@ def _split(
         shares = {kind: sum(each[kind]) / n if n else None for kind in KINDS}
         total = sum(share for share in shares.values() if share is not None) if n else None
         mine = {kind: gain for (name, kind), gain in zip(asked, gains, strict=True) if name == method}
-        rows.append(Kinds(method, n, len(values[method, KINDS[0]]) - n, total, shares, mine))
+        intervals = {kind: wilson(sum(map(bool, each[kind])), n) for kind in KINDS} if n else {}
+        rows.append(Kinds(method, n, len(values[method, KINDS[0]]) - n, total, shares, intervals, mine))
     return Split(part, judge, kind_judge, baseline, tuple(rows))
