@@ -11,7 +11,7 @@ from preferences.fake import FakeEngine
 from preferences.known import MODEL, known
 from rain.errors import UsageError
 from rain.preferences import from_sentence, load
-from rain.preferences.calibration import keep
+from rain.preferences.calibration import PACKAGED, Calibration, keep
 from rain.preferences.preference import Preference
 from rain.preferences.trust import Trust, trust
 from rain.preferences.weighted import Part, Weighted
@@ -60,6 +60,27 @@ def test_a_judge_that_can_judge_needs_no_words() -> None:
     found.require()
 
 
+def test_a_judge_that_was_checked_on_our_own_samples_only_is_told_how_to_check_it_on_others() -> None:
+    keep(known(data="samples"))
+    found = ask()
+    assert (found.verdict, found.warn) == ("can judge", False)
+    assert found.line == (
+        "fake can judge 'harmless' by contrastive (quoted) on our own short samples; on texts like yours: "
+        "rain check --model fake --preference harmless --data FILE.jsonl --label FIELD --evaluators contrastive"
+    )
+    found.require()
+
+
+def test_a_judge_that_rain_comes_with_needs_no_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [Calibration.model_validate_json(file.read_bytes()) for file in PACKAGED.glob("*/*.json")]
+    assert {row.data for row in rows} == {"samples"}
+    for row in rows:
+        keep(row)
+        engine = FakeEngine(fingerprint=row.model)
+        assert trust(engine, load(row.preference), row.evaluator, row.placement, row.style).verdict == "can judge"
+        assert trust(engine, load(row.preference), row.evaluator, row.placement, row.style).line is None
+
+
 def test_a_weak_judge_is_told_with_its_figures() -> None:
     keep(known(verdict="judges weakly", auc=0.65, auc_low=0.55, auc_high=0.74))
     found = ask()
@@ -91,15 +112,22 @@ def test_a_judge_that_only_recognises_refusals_is_a_warning() -> None:
 
 def test_a_better_judge_on_the_same_model_is_named() -> None:
     keep(known(verdict="cannot judge this"))
-    keep(known(evaluator="choice", placement="in_place", auc_low=0.6))
-    keep(known(evaluator="yes_no", placement="in_place", auc_low=0.7))
-    keep(known(evaluator="one_word", placement="in_place", auc_low=0.9, verdict="judges weakly"))
-    line = ask().line
-    assert line is not None
-    assert line.endswith("Better here: --evaluator yes_no --placement in_place")
-    weak = ask(evaluator="one_word", placement="in_place").line
-    assert weak is not None
-    assert weak.endswith("Better here: --evaluator yes_no --placement in_place")
+    # The best by pairs is right in 0.85 [0.75, 0.95] of them: of those above 0.75 the cheapest is told.
+    keep(known(evaluator="choice", placement="in_place", pair_accuracy=0.85, pair_low=0.75, forward_tokens=94))
+    keep(known(evaluator="yes_no", placement="in_place", pair_accuracy=0.8, forward_tokens=54))
+    keep(known(evaluator="yes_no", placement="quoted", auc_low=0.89, pair_accuracy=0.78, forward_tokens=100))
+    keep(known(evaluator="one_word", placement="quoted", pair_accuracy=0.7, forward_tokens=14))
+    keep(known(evaluator="one_word", placement="in_place", auc_low=0.9, verdict="judges weakly", forward_tokens=14))
+    for line in (ask().line, ask(evaluator="one_word", placement="in_place").line):
+        assert line is not None
+        assert line.endswith("Better here: --evaluator yes_no --placement in_place")
+
+
+def test_a_judge_without_pairs_is_compared_by_its_area() -> None:
+    keep(known(verdict="cannot judge this"))
+    keep(known(evaluator="choice", auc=0.9, auc_low=0.8, pair_accuracy=None, pair_low=None, forward_tokens=94))
+    keep(known(evaluator="yes_no", auc=0.7, auc_low=0.6, pair_accuracy=0.99, pair_low=0.9, forward_tokens=54))
+    assert str(ask().line).endswith("Better here: --evaluator choice --placement quoted")
 
 
 def test_what_the_paper_asks_was_not_measured() -> None:
@@ -107,15 +135,18 @@ def test_what_the_paper_asks_was_not_measured() -> None:
     found = ask(as_checked=False)
     assert not found.checked
     assert found.line is not None
-    assert "as in the paper" in found.line
+    assert found.line.endswith(
+        "once as the paper does: no check measures that; add --preference harmless --evaluator contrastive to ask both "
+        "ways, and check: rain check --model fake --preference harmless --evaluators contrastive"
+    )
 
 
 def test_a_preference_without_samples_needs_labelled_texts() -> None:
     line = ask(from_sentence("Answer like a patient teacher")).line
     assert line is not None
-    assert "--data FILE.jsonl --label FIELD" in line
+    assert "rain check --model fake --prefer 'Answer like a patient teacher' --data FILE.jsonl --label FIELD" in line
     mine = HARMLESS.model_copy(update={"name": "mine"})
-    assert "--data" in str(ask(mine).line)
+    assert "--preference FILE.toml --data" in str(ask(mine).line)
     of_the_same_name = HARMLESS.model_copy(update={"description": "a file of somebody's own"})
     assert "--data" in str(ask(of_the_same_name).line)
 

@@ -36,7 +36,7 @@ def known(preference: Preference | None = None, **changes: Any) -> Calibration:
         "forward_tokens": 40.0,
         "verdict": "can judge",
         "reason": "clear of 0.5 and of both baselines",
-        "data": "samples",
+        "data": "mine.jsonl 0123456789ab",
         "version": "0.1.0",
         "made": "2026-11-24T12:00:00",
     }

@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from math import atanh, floor, fsum, tanh
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, TypeVar
 from weakref import WeakKeyDictionary
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -28,6 +28,7 @@ from rain.preferences.evaluators import ZEROED, Case, Evaluator, Judgement, part
 from rain.preferences.preference import Preference
 from rain.search.asks import Prefix, Stopped
 
+Judge = TypeVar("Judge")
 _LARGEST = 1 - 1e-12
 _zeros: WeakKeyDictionary[Engine, dict[tuple[Any, ...], float]] = WeakKeyDictionary()
 """Measured once for each engine, evaluator, placement, style and system message."""
@@ -46,6 +47,16 @@ def calibrated_soft(soft: float, zero: float, slope: float) -> float:
 def threshold_for(good: Sequence[float], false_alarms: float) -> float:
     """The soft score below which at most this share of the scores of good texts lies. In: at least one score."""
     return sorted(good)[min(len(good) - 1, floor(false_alarms * len(good)))]
+
+
+def cheapest(judges: dict[Judge, tuple[float, float, float]]) -> Judge:
+    """What is recommended: the cheapest whose figure lies within the interval of the best one's.
+
+    In: each judge's figure, its lower bound and its forward tokens; at least one judge.
+    """
+    low = max(judges.values())[1]
+    near = {judge: (tokens, -figure) for judge, (figure, _, tokens) in judges.items() if figure >= low}
+    return min(near, key=lambda judge: near[judge])
 
 
 Verdict: TypeAlias = Literal["can judge", "judges weakly", "cannot judge this", "only recognises refusals"]
@@ -109,6 +120,7 @@ class Calibration(BaseModel):
 
 Key: TypeAlias = tuple[str, str, str, str, str, str]
 _log = logging.getLogger("rain")
+PACKAGED = Path(__file__).with_name("calibrations")
 ASKING = 1
 """Raised when evaluators put the same words to a model in another way: all that was measured before is then void."""
 _told: set[Path] = set()
@@ -129,8 +141,12 @@ def folder() -> Path:
 
 def folders() -> list[Path]:
     """Where calibrations are looked for: the user's own first, then what comes with RAIN (the embedded model)."""
-    packaged = Path(__file__).with_name("calibrations")
-    return [folder()] if os.environ.get("RAIN_CALIBRATIONS") else [folder(), packaged]
+    return [folder()] if os.environ.get("RAIN_CALIBRATIONS") else [folder(), PACKAGED]
+
+
+def packaged(known: Calibration) -> bool:
+    """Whether RAIN comes with a calibration of this judge; these were measured on public texts, too."""
+    return _file(known.model, known.key, PACKAGED).exists()
 
 
 def anything_kept() -> bool:

@@ -11,13 +11,15 @@ from rain.engines.engine import Engine
 from rain.errors import UsageError
 from rain.preferences import calibration
 from rain.preferences.calibration import Calibration, Verdict
-from rain.preferences.preference import DEFAULT_WORDING, Kind, Preference, builtin_names, load
+from rain.preferences.preference import DEFAULT_WORDING, Kind, Preference, builtin_names, from_sentence, load
 from rain.preferences.weighted import Weighted
 
 TRUSTED: tuple[Verdict, ...] = ("can judge", "judges weakly")
 """The verdicts that ``--require-check`` is content with, the better one first."""
 VERDICTS: tuple[Verdict, ...] = (*TRUSTED, "only recognises refusals", "cannot judge this")
 """From the best to the worst."""
+OWN = "samples"
+"""What :attr:`Calibration.data` says of samples of our own."""
 ASKING_SOMEWHERE: tuple[Kind, ...] = ("choice", "yes_no", "one_word")
 """Evaluators that leave a choice of where they ask."""
 
@@ -80,7 +82,7 @@ def trust(
             judge += f" in the style {style!r} ({mine[0].style!r}: {mine[0].verdict})"
         how = _how(engine, preference, evaluator, style if mine else None, as_checked)
         return Trust(line=f"nobody has checked how well {judge}{how}")
-    line = _line(known, engine.name)
+    line = _line(known, engine, preference)
     return Trust(
         checked=True,
         verdict=known.verdict,
@@ -100,10 +102,16 @@ def figures(known: Calibration) -> str:
     return f"area {known.auc:.2f} [{known.auc_low:.2f}, {known.auc_high:.2f}]{pairs}, N = {known.n}"
 
 
-def check_command(model: str, preference: Preference, evaluator: str | None = None) -> str:
-    """The ``rain check`` that measures it. Other preferences than the built-in ones have no samples of their own."""
-    words = ["rain check --model", shlex.quote(model), "--preference"]
-    words.append(preference.name if _builtin(preference) else "FILE.toml --data FILE.jsonl --label FIELD")
+def check_command(model: str, preference: Preference, evaluator: str | None = None, *, data: bool = False) -> str:
+    """The ``rain check`` that measures it. data: on texts of one's own; only built-in preferences have samples."""
+    words = ["rain check --model", shlex.quote(model)]
+    if _builtin(preference):
+        words.append(f"--preference {preference.name}")
+    else:
+        wish, data = _sentence(preference), True
+        words.append("--preference FILE.toml" if wish is None else f"--prefer {shlex.quote(wish)}")
+    if data:
+        words.append("--data FILE.jsonl --label FIELD")
     if evaluator:
         words.append(f"--evaluators {evaluator}")
     if preference.wording != DEFAULT_WORDING:
@@ -113,9 +121,16 @@ def check_command(model: str, preference: Preference, evaluator: str | None = No
 
 def _builtin(preference: Preference) -> bool:
     """Whether it is one of ours and not a file that bears the same name."""
-    if preference.name not in builtin_names():
-        return False
-    ours = load(preference.name)
+    return preference.name in builtin_names() and _asks_as(preference, load(preference.name))
+
+
+def _sentence(preference: Preference) -> str | None:
+    """The sentence that it was made of, None where it was not."""
+    wish = preference.description.strip()
+    return wish if wish.rstrip(".") and _asks_as(preference, from_sentence(wish)) else None
+
+
+def _asks_as(preference: Preference, ours: Preference) -> bool:
     known = preference.wording in ours.wordings
     return known and calibration.digest(ours.worded(preference.wording)) == calibration.digest(preference)
 
@@ -139,11 +154,16 @@ def _of_parts(engine: Engine, wanted: Weighted, placement: str | None, style: st
     return Trust(checked, worst.verdict if checked else None, line=worst.line, warn=any(one.warn for one in found))
 
 
-def _line(known: Calibration, model: str) -> str | None:
+def _line(known: Calibration, engine: Engine, preference: Preference) -> str | None:
     """One sentence on what to expect."""
+    model = engine.name
     name, measured = f"'{known.preference}'", f"by {known.evaluator} ({known.placement}): {figures(known)}"
     if known.verdict == "can judge":
-        return None
+        if known.data != OWN or calibration.packaged(known):
+            return None
+        command = check_command(model, preference, known.evaluator, data=True)
+        where = f"{known.evaluator} ({known.placement})"
+        return f"{model} can judge {name} by {where} on our own short samples; on texts like yours: {command}"
     if known.verdict == "judges weakly":
         return f"{model} judges {name} weakly {measured}; expect little"
     if known.verdict == "only recognises refusals":
@@ -153,22 +173,32 @@ def _line(known: Calibration, model: str) -> str | None:
 
 def _how(engine: Engine, preference: Preference, evaluator: str, style: str | None, as_checked: bool) -> str:
     """style: where a check would take another by itself."""
-    if not as_checked:
-        return ": it is asked as in the paper, which no check measures"
     command = check_command(engine.name, preference, evaluator) + (f" --style {style}" if style else "")
-    if preference.name == "sentence":
-        return f"; write the wish as a file and give texts with labels: {command}"
+    if not as_checked:
+        both = f"--preference {preference.name} --evaluator {evaluator}"
+        return f", once as the paper does: no check measures that; add {both} to ask both ways, and check: {command}"
     return f"; find out with: {command}"
 
 
 def _advice(known: Calibration, rows: list[Calibration], engine: Engine, preference: Preference) -> str:
     """A better judge on the same model, if one is known; else how to look for one."""
-    ranked = [row for row in rows if row.verdict in TRUSTED]
-    best = min(ranked, key=lambda row: (TRUSTED.index(row.verdict), -row.auc_low), default=None)
-    if best is not None and (known.verdict not in TRUSTED or best.verdict == "can judge"):
-        kind = best.evaluator.split("+")[0]
-        where = f" --placement {best.placement}" if kind in ASKING_SOMEWHERE else ""
-        return f". Better here: --evaluator {best.evaluator}{where}"
+    if known.verdict == "can judge":
+        return ""
+    better = TRUSTED[:1] if known.verdict in TRUSTED else TRUSTED
+    for able in ([row for row in rows if row.verdict == verdict] for verdict in better):
+        if able:
+            best = _recommended(able)
+            asks = best.evaluator.split("+")[0] in ASKING_SOMEWHERE
+            return f". Better here: --evaluator {best.evaluator}" + (f" --placement {best.placement}" if asks else "")
     if known.verdict in TRUSTED:
         return ""
     return f". Another evaluator or model may: {check_command(engine.name, preference)}"
+
+
+def _recommended(rows: list[Calibration]) -> Calibration:
+    """By the rule of a check, and by pairs where all have some."""
+    if all(row.pair_accuracy is not None for row in rows):
+        return calibration.cheapest(
+            {row: (row.pair_accuracy or 0.0, row.pair_low or 0.0, row.forward_tokens) for row in rows}
+        )
+    return calibration.cheapest({row: (row.auc, row.auc_low, row.forward_tokens) for row in rows})

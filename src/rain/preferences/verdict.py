@@ -15,7 +15,7 @@ import numpy as np
 from rain.errors import UsageError
 from rain.preferences import ranking
 from rain.preferences.asked import CheckedJudge
-from rain.preferences.calibration import Verdict, calibrated_soft, evidence, threshold_for
+from rain.preferences.calibration import Verdict, calibrated_soft, cheapest, evidence, threshold_for
 from rain.preferences.check import Scores
 from rain.preferences.evaluators import REFUSALS
 from rain.preferences.labelled import groups
@@ -193,11 +193,13 @@ def recommend(figures: dict[str, Figures]) -> str | None:
     None: not one of them judges at all.
     """
     for verdict in ORDER[:2]:
-        able = {name: found for name, found in figures.items() if found.verdict == verdict}
+        able = {
+            name: (found.ranks.main[1], found.forward_tokens)
+            for name, found in figures.items()
+            if found.verdict == verdict
+        }
         if able:
-            best = max(able.values(), key=lambda found: found.ranks.main[1].value).ranks.main[1]
-            near = [name for name, found in able.items() if found.ranks.main[1].value >= best.low]
-            return min(near, key=lambda name: (able[name].forward_tokens, -able[name].ranks.main[1].value))
+            return cheapest({name: (main.value, main.low, tokens) for name, (main, tokens) in able.items()})
     return None
 
 
