@@ -28,6 +28,8 @@ def data(tmp_path: Path) -> Path:
     rows["unpaired"] = [{"prompt": row["text"], "reply": "c", "good": row["good"]} for row in rows["good"]]
     for name, lines in rows.items():
         (tmp_path / f"{name}.jsonl").write_text("\n".join(json.dumps(line) for line in lines), encoding="utf-8")
+    parts = ("[[parts]]", 'preference = "harmless"', "[[parts]]", 'preference = "helpful"', 'evaluator = "yes_no"')
+    (tmp_path / "both.toml").write_text("\n".join(parts), encoding="utf-8")
     (tmp_path / "broken.jsonl").write_text("not json", encoding="utf-8")
     return tmp_path
 
@@ -38,6 +40,11 @@ def data(tmp_path: Path) -> Path:
         ([], "say what shall be judged"),
         (["-p", "positive", "--prefer", "kind"], "one of them"),
         (["-p", "nope"], "built in are"),
+        (
+            ["-p", "DATA/both.toml", "--model", "x.gguf"],
+            "at a time: rain check --model x.gguf --preference harmless; "
+            "rain check --model x.gguf --preference helpful --evaluators yes_no",
+        ),
         (["--prefer", "kind"], "no samples of its own"),
         (["-p", "positive", "--evaluators", "nope"], "it supports"),
         (["-p", "positive", "--evaluators", ","], "name at least one"),

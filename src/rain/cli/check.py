@@ -85,7 +85,7 @@ def check(
     from rain.preferences.labelled import pick
     from rain.preferences.verdict import report
 
-    wanted = _preference(preference, prefer)
+    wanted = _preference(preference, prefer, judge_model or model)
     if not 0 < false_alarms < 1:
         raise UsageError(f"--false-alarms: {false_alarms} must be between 0 and 1")
     if style not in (None, "chat", "turns", "plain"):
@@ -159,9 +159,10 @@ def sentence(model: str, preference: str, found: Report) -> str:
     return f"{says} by {found.reason}. Use: --evaluator {judge.evaluator}{place} ({cost:.0f} tokens a judgement)."
 
 
-def _preference(name: str | None, prefer: str | None) -> Preference:
+def _preference(name: str | None, prefer: str | None, model: str) -> Preference:
     from rain.preferences import builtin_names, from_sentence
     from rain.preferences.preference import Preference
+    from rain.preferences.trust import check_command
     from rain.preferences.weighted import load_wanted
 
     if (name is None) == (prefer is None):
@@ -173,7 +174,11 @@ def _preference(name: str | None, prefer: str | None) -> Preference:
         return from_sentence(prefer)
     wanted = load_wanted(name or "")
     if not isinstance(wanted, Preference):
-        raise UsageError(f"{name} combines several preferences; check each of its parts by itself")
+        named = [
+            (part.preference, part.evaluator if isinstance(part.evaluator, str) else None) for part in wanted.parts
+        ]
+        commands = "; ".join(dict.fromkeys(check_command(model, *each) for each in named))
+        raise UsageError(f"{name} combines several preferences, and a check measures one judge at a time: {commands}")
     return wanted
 
 
