@@ -29,6 +29,12 @@ def test_help_shows_what_a_command_does(command: str) -> None:
     assert command == "preferences" or "Example" in result.stdout
 
 
+def test_bench_names_every_mode_that_it_takes() -> None:
+    shown = rain("bench", "--help").stdout
+    for mode in ("optimistic,", "fast,", "faithful,", "vanilla,", "optimistic-clause"):
+        assert mode in shown
+
+
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
@@ -54,6 +60,8 @@ def test_help_shows_what_a_command_does(command: str) -> None:
         (["replay", "none.jsonl"], 2, "no trace at"),
         (["bench", "--limit", "0"], 2, "above zero"),
         (["bench", "--modes", "dice"], 2, "none of optimistic"),
+        (["bench", "--modes", "vanilla,vanilla"], 2, "named 2 times"),
+        (["bench", "--plot", "/no/such/x.png"], 2, "no such folder"),
         (["bench", "--modes", ","], 2, "name at least one mode"),
         (["generate", "hi", "-p", "positive", "--context", "99999999999"], 2, "at most"),
         (["generate", "hi", "-p", "positive", "--threads", "9999"], 2, "at most"),

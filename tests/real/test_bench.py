@@ -43,4 +43,8 @@ def test_parts_add_up_to_the_whole() -> None:
             figures[f"{part}_forward_tokens_per_token"] for part in ("draft", "expansion", "look_ahead", "judgement")
         ]
         assert sum(parts) == pytest.approx(figures["forward_tokens_per_token"], abs=0.001)
+        assert figures["score"] is not None
+        assert 200 < figures["peak_mb"] <= found["peak_mb"] + 1
+    assert found["command"].endswith("--json")
+    assert found["versions"]["llama-cpp-python"]
     assert modes["vanilla"]["seconds_over_vanilla"] == 1
