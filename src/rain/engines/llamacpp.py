@@ -30,7 +30,8 @@ from rain.search.asks import Question, Result, Usage
 
 CONTEXT = 4096
 """Cells shared by everything, unless the user says otherwise or the model was trained on fewer."""
-SEQUENCES = 128
+SEQUENCES = range(32, 129)
+"""As many as the cells hold 64 tokens each, within these: each takes a row of logits, 0.2 MB for 49,152 tokens."""
 BATCH = 512
 """Tokens of one step at most."""
 ONE_BY_ONE = 63
@@ -155,8 +156,9 @@ class LlamaModel:
             trained: int = llama.llama_model_n_ctx_train(model)
             vocabulary: int = llama.llama_vocab_n_tokens(llama.llama_model_get_vocab(model))
             self.cells = context or min(CONTEXT, trained or CONTEXT)
+            usual = min(max(self.cells // 64, SEQUENCES[0]), SEQUENCES[-1])
             self.sequences = min(
-                sequences or SEQUENCES, llama.llama_max_parallel_sequences(), max(1, ROW_BUFFER // (4 * vocabulary))
+                sequences or usual, llama.llama_max_parallel_sequences(), max(1, ROW_BUFFER // (4 * vocabulary))
             )
             self.max_rows = max(self.sequences, min(64, ROW_BUFFER // (4 * vocabulary)))
             settings = llama.llama_context_default_params()
