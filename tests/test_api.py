@@ -66,9 +66,11 @@ def test_a_reply_says_what_it_cost(model: Model) -> None:
         "model",
         "seed",
         "score",
+        "passed",
         "stopped_by",
         "judge",
         "usage",
+        "segments",
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 import rain
 from rain.api import Model
 from rain.engines.scripted import ScriptedEngine
+from rain.reply import Reply
 from rain.search.events import Committed, Drafted, Outcome
 from rain.trace import Trace
 
@@ -86,6 +88,51 @@ def test_a_draft_below_the_gate_fails_as_asked(model: Model) -> None:
     assert model.generate(" the movie was", on_failure="refuse", **hopeless).finish_reason == "content_filter"
     with pytest.raises(rain.NothingPassed):
         model.generate(" the movie was", on_failure="raise", **hopeless)
+
+
+@pytest.mark.parametrize("hold_back", ["reply", "clause"])
+@pytest.mark.parametrize("on_failure", ["refuse", "raise"])
+def test_nothing_is_committed_before_a_reply_that_may_fail_has_passed(
+    model: Model, hold_back: Any, on_failure: Any
+) -> None:
+    async def events(score: float) -> list[Any]:
+        wanted: Any = {**USUAL, "evaluator": lambda text: score, "hold_back": hold_back, "on_failure": on_failure}
+        wanted |= {"budget": rain.Budget(24, max_iterations=4), "settings": {"gate": 0.5}}
+        seen: list[Any] = []
+        with contextlib.suppress(rain.NothingPassed):
+            async for event in model.stream(" the movie was", **wanted):
+                seen.append(event)
+        return seen
+
+    good, bad = (rain.api.run(events(score)) for score in (0.99, 0.5))
+    sent = "".join(event.text for event in good if isinstance(event, Committed))
+    assert sent == good[-1].text != ""
+    assert not any(isinstance(event, Committed) for event in bad)
+    if on_failure == "raise":
+        assert not any(isinstance(event, Reply) for event in bad)
+    else:
+        assert (bad[-1].finish_reason, bad[-1].passed, bad[-1].segments) == ("content_filter", False, ())
+
+
+def test_a_reply_says_what_it_is_made_of_and_whether_it_passed(model: Model) -> None:
+    good = model.generate(" the movie was", evaluator=lambda text: 1.0, **USUAL)
+    assert good.passed
+    assert [(each.text, each.stop, each.value) for each in good.segments] == [(good.text, "draft", 1.0)]
+    start = good.text[:6]
+    again = model.generate(" the movie was", evaluator=lambda text: 0.0 if start in text else 1.0, **USUAL)
+    assert again.passed
+    assert [each.stop for each in again.segments] == ["threshold", "redraft"], "searched, then drafted, and that anew"
+    searched = model.generate(
+        " the movie was", evaluator=lambda text: 0.2, **{**USUAL, "budget": rain.Budget(24, max_iterations=60)}
+    )
+    assert searched.passed is False
+    assert searched.judge
+    assert searched.judge["threshold"] == 0
+    assert "".join(each.text for each in searched.segments) == searched.text
+    assert {"iterations"} <= {each.stop for each in searched.segments}
+    vanilla = model.generate(" the movie was", **{**USUAL, "mode": "vanilla", "preference": None})
+    assert vanilla.passed is None
+    assert {each.stop for each in vanilla.segments} == {"draft"}
 
 
 def test_an_optimistic_search_replays_from_its_trace(model: Model, tmp_path: Any) -> None:

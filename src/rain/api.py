@@ -25,7 +25,7 @@ from rain.run.drive import Resources, drive
 from rain.run.scheduler import QuestionCells, Scheduler, Want, question_cells, want
 from rain.run.think import in_time, think, thoughts_room
 from rain.search.asks import Prefix, Usage
-from rain.search.events import Event, Outcome
+from rain.search.events import Committed, Event, Outcome
 from rain.trace import Writer, start
 
 T = TypeVar("T")
@@ -170,12 +170,20 @@ class Model:
             cancel=cancel,
             recorder=writer,
         )
+        committed: list[Committed] = []
         try:
             async for event in running:
                 if isinstance(event, Outcome):
-                    yield plan.reply(header, event, spent, time.monotonic() - started)
-                else:
-                    yield event
+                    reply = plan.reply(header, event, spent, time.monotonic() - started, committed)
+                    for one in committed if plan.decides and reply.passed else ():
+                        yield one
+                    yield reply
+                    continue
+                if isinstance(event, Committed):
+                    committed.append(event)
+                    if plan.decides:
+                        continue
+                yield event
         finally:
             await running.aclose()
             if writer:

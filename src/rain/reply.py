@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 from rain.errors import RainError
-from rain.search.events import StopReason
+from rain.search.events import Stop, StopReason
 
 Mode: TypeAlias = Literal["optimistic", "fast", "faithful", "vanilla"]
 MODES: tuple[Mode, ...] = ("optimistic", "fast", "faithful", "vanilla")
@@ -40,6 +40,20 @@ class ReplyUsage:
 
 
 @dataclass(frozen=True, slots=True)
+class Segment:
+    """A piece of a reply, and where it comes from."""
+
+    text: str
+    stop: Stop
+    """draft (judged good enough; in mode vanilla not judged), redraft (the same, drawn anew), threshold (a search's, good
+    enough), iterations (a search's best, T spent) or stopped (the best known when something ended the work)."""
+    value: float
+    """Its score, or its value in the search; 0 where it was not judged."""
+    iterations: int
+    """Spent on it by a search."""
+
+
+@dataclass(frozen=True, slots=True)
 class Reply:
     """One reply. ``score``: one judgement of the whole text in [-1, 1], None where it was not judged."""
 
@@ -50,14 +64,19 @@ class Reply:
     model: str
     seed: int
     score: float | None
+    passed: bool | None
+    """Whether the score is above the judge's ``threshold`` (see ``judge``); None where nothing was judged."""
     stopped_by: StopReason | None
     """What ended the search before its time; the text is then the best that was known."""
     judge: dict[str, Any] | None
     """Who judged and how: ``evaluator``, ``placement``, ``model`` (or the classifier), ``self_evaluation``, what is
-    known of this judge (``auc``, ``checked``), and the ``disagreement`` of wordings or orders in the final judgement
-    (0: all say the same, 1: the opposite; None where one thing was asked).
+    known of this judge (``auc``, ``checked``), the ``threshold`` that a reply's score must exceed to pass (the gate of
+    the optimistic mode, else V), and the ``disagreement`` of wordings or orders in the final judgement (0: all say the
+    same, 1: the opposite; None where one thing was asked).
     """
     usage: ReplyUsage
+    segments: tuple[Segment, ...] = ()
+    """What the text is made of, in order: what was drafted, what was searched, and why. Empty for a refusal."""
 
     def as_dict(self) -> dict[str, Any]:
         """The reply as JSON has it."""

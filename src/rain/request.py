@@ -18,10 +18,10 @@ from rain.errors import UsageError
 from rain.preferences import Evaluator, Named, Placement, Preference, Weighted
 from rain.preferences.calibration import calibration_of
 from rain.preferences.trust import Trust, trust
-from rain.reply import MODES, Mode, NothingPassed, Reply, ReplyUsage
+from rain.reply import MODES, Mode, NothingPassed, Reply, ReplyUsage, Segment
 from rain.search.asks import Prefix, Usage
 from rain.search.budget import Budget
-from rain.search.events import Outcome
+from rain.search.events import Committed, Outcome
 from rain.search.settings import FAST, PRESETS, SOFT, Settings, changed, preset
 from rain.trace import Header
 
@@ -72,6 +72,8 @@ class Options(TypedDict, total=False):
     """In which of the preference's wordings its questions are asked (`rain preferences` lists them, `rain check
     --wordings all` compares them); default its own."""
     on_failure: Literal["best", "refuse", "raise"]
+    """Where the reply does not pass: the best that was found, a refusal, or :class:`NothingPassed`. With the last two
+    nothing is committed to the stream before the whole reply has passed, also with ``hold_back="clause"``."""
     require_check: bool
     """Refuse to search unless ``rain check`` found that the model can judge the preference, be it weakly."""
     trace: str | Path | None
@@ -243,12 +245,15 @@ class Plan:
             **known.as_dict(),
         }
 
-    def reply(self, header: Header, outcome: Outcome, before: Usage, seconds: float) -> Reply:
+    def reply(
+        self, header: Header, outcome: Outcome, before: Usage, seconds: float, committed: Sequence[Committed] = ()
+    ) -> Reply:
         """The reply to ``outcome``; ``before``: what was spent before the search. Raises NothingPassed if asked for."""
-        usage = before + outcome.usage
+        usage, settings = before + outcome.usage, header.settings
         score: float | None = None
         if outcome.score:
-            score = outcome.score.soft if header.settings.score == "soft" else outcome.score.hard
+            score = outcome.score.soft if settings.score == "soft" else outcome.score.hard
+        threshold = settings.gate if self.mode == "optimistic" else settings.threshold
         disagreement = outcome.score.disagreement if outcome.score else None
         reply = Reply(
             text=outcome.text,
@@ -258,8 +263,9 @@ class Plan:
             model=header.model,
             seed=self.seed,
             score=score,
+            passed=None if score is None else score > threshold,
             stopped_by=outcome.stopped_by,
-            judge=header.judge and {**header.judge, "disagreement": disagreement},
+            judge=header.judge and {**header.judge, "threshold": threshold, "disagreement": disagreement},
             usage=ReplyUsage(
                 prompt_tokens=self.prompt.length + len(self.prefix),
                 completion_tokens=len(outcome.tokens),
@@ -274,14 +280,18 @@ class Plan:
                 searches=outcome.searches,
                 seconds=round(seconds, 3),
             ),
+            segments=tuple(Segment(one.text, one.stop, one.value, one.iterations) for one in committed),
         )
-        settings = header.settings
-        failed = score is None or score <= (settings.gate if self.mode == "optimistic" else settings.threshold)
-        if self.preference is None or not failed or self.on_failure == "best":
+        if reply.passed or not self.decides:
             return reply
         if self.on_failure == "raise":
             raise NothingPassed(reply)
-        return dataclasses.replace(reply, text=REFUSAL, finish_reason="content_filter")
+        return dataclasses.replace(reply, text=REFUSAL, finish_reason="content_filter", segments=())
+
+    @property
+    def decides(self) -> bool:
+        """Whether a reply that does not pass is no reply: then none of it may be seen before that is known."""
+        return self.preference is not None and self.on_failure != "best"
 
 
 def check_options(options: Options) -> tuple[Preference | Weighted | None, Settings, set[str]]:

@@ -80,7 +80,7 @@ def follow(running: Search, world: World, choose: Callable[[int], int] = lambda 
                 seen.events.append(item)
                 if isinstance(item, Committed):
                     sent += item.text
-                    if item.stop == "draft" and sent not in judged:
+                    if item.stop in ("draft", "redraft") and sent not in judged:
                         seen.sent_unjudged.append(sent)
         if not open_:
             answers = []
@@ -226,7 +226,7 @@ def test_a_clause_drawn_anew_that_passes_takes_the_place_of_the_bad_one(hold_bac
     assert isinstance(new, Committed)
     assert kept.text == text[: marks[0]]
     assert new.text != text[marks[0] : marks[1]]
-    assert new.stop == "draft"
+    assert new.stop == "redraft"
     assert new.text.encode().endswith(CLAUSE_ENDS) or seen.text.endswith(new.text)
     assert seen.outcome.passed
     assert seen.outcome.score == Score(0.9, 1.0)

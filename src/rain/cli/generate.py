@@ -148,9 +148,11 @@ def show(reply: Reply, *, json: bool, quiet: bool) -> None:
 
 
 def summary(reply: Reply) -> str:
-    """One line: score, iterations, rewinds, forward tokens, seconds, and what ended the search early."""
+    """One line: score and whether it passed, what the reply cost, and what ended the search early."""
     usage = reply.usage
     parts = [] if reply.score is None else [f"score {reply.score:+.2f}"]
+    if reply.passed is False and reply.judge:
+        parts[0] += f" (not above {reply.judge['threshold']:+.2f}: the best found)"
     parts += [
         f"{usage.iterations} iterations",
         f"{usage.rewinds} rewinds",

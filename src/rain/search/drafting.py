@@ -47,6 +47,8 @@ class Drafting(Desk):
         """The draft's first so many tokens; held, so that their cells are."""
         self.sent = 0
         """How many of the draft's tokens are committed."""
+        self.drawn_anew = False
+        """Whether the draft took the place of one that failed."""
 
     def _more(self, *, clause: bool) -> Sample:
         """The question for the next piece of the draft; an attempt behind a search draws with a seed of its own."""

@@ -79,6 +79,9 @@ class Drafted:
     passed: bool
 
 
+Stop: TypeAlias = Literal["threshold", "iterations", "stopped", "draft", "redraft"]
+
+
 @dataclass(frozen=True, slots=True)
 class Committed:
     """A token set is part of the reply now and is never taken back."""
@@ -90,9 +93,9 @@ class Committed:
     value: float
     iterations: int
     """Iterations spent on this set."""
-    stop: Literal["threshold", "iterations", "stopped", "draft"]
+    stop: Stop
     """Why the inner loop ended: good enough, T spent, or the search was stopped and the best known is taken; or that
-    it is part of a draft."""
+    it is part of a draft, or of one that was drawn anew."""
 
 
 Event: TypeAlias = Tried | LookedAhead | BackedUp | Expanded | Added | Drafted | Committed

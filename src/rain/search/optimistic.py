@@ -17,7 +17,7 @@ from rain.search.candidates import Candidates, Draws
 from rain.search.draft import CHUNK, clause_ends, draft_seed
 from rain.search.drafting import Drafting
 from rain.search.events import Committed, Drafted, Out, Outcome, Search
-from rain.search.repair import Branch, Repair
+from rain.search.repair import Branch, Redraft, Repair
 from rain.search.settings import Settings
 from rain.search.stops import before_stop
 from rain.search.tree import Node
@@ -134,7 +134,8 @@ class Optimist(Drafting):
         value = self._value(score) if score else 0.0
         if why == "draft":
             self.outbox.append(Drafted(tokens, text, value, passed=True))
-        self.outbox.append(Committed(tokens, text, 0.0, 0, value, iterations=0, stop=why))
+        stop = "redraft" if why == "draft" and self.drawn_anew else why
+        self.outbox.append(Committed(tokens, text, 0.0, 0, value, iterations=0, stop=stop))
         self.sent = end
 
     # What takes the place of a clause that failed ---------------------------------------------------------------------
@@ -180,53 +181,66 @@ class Optimist(Drafting):
 
         To the end of the reply (of the best, then, its first bad clause is what failed); ``hold_back=clause``: of it.
         """
-        by_clause, room = self.settings.hold_back == "clause", int(self._room())
-        # Half of what the budget leaves: a search may have to follow.
+        count, length = self._draws_to_pay_for()
+        best = (yield from self._best_draw(bad, count, length)) if count else None
+        return bad if best is None else (yield from self._take(best))
+
+    def _draws_to_pay_for(self) -> tuple[int, int]:
+        """How many draws the budget pays for, and of how many tokens; half of it is left: a search may follow."""
+        room = int(self._room())
         iterations, forward_tokens = self._limits()
         count = self.settings.redrafts if iterations is None else min(self.settings.redrafts, iterations // 2)
-        if forward_tokens is not None:
-            cost = self.judging + min(room, self.expected, 2 * CHUNK if by_clause else room)
-            count = min(count, forward_tokens // (2 * cost))
-        if not count:
-            return bad
+        if forward_tokens is None:
+            return count, room
+        by_clause = self.settings.hold_back == "clause"
+        cost = self.judging + min(room, self.expected, 2 * CHUNK if by_clause else room)
+        count = min(count, forward_tokens // (2 * cost))
+        return count, min(room, forward_tokens // (2 * count)) if count else 0
+
+    def _best_draw(self, bad: Branch, count: int, length: int) -> Generator[Out, list[Answer], Redraft | None]:
+        """The best of so many draws, None where what failed is better; the cells of the others are let go of."""
         self.tried.add(self.failures)
-        length = room if forward_tokens is None else min(room, forward_tokens // (2 * count))
         seed = draft_seed(self.seed, -self.failures)
-        candidates = Candidates(self.base, self.settings, seed=seed, stop=self.stop, reply_limit=room)
+        candidates = Candidates(self.base, self.settings, seed=seed, stop=self.stop, reply_limit=int(self._room()))
         root = Node(self.base, reply=self.before)
         few = -(-count // 4)  # most often one of a few passes, and the others need not be drawn
-        judged: list[tuple[Node, Prefix, Score]] = []
+        judged: list[Redraft] = []
         for numbers in (range(few), range(few, count)):
-            if not numbers or any(self._passes(score) for _, _, score in judged):
+            if not numbers or any(self._passes(each.score) for each in judged):
                 break
-            drawn = yield from self._drawn(candidates.draws(root, numbers, length, clause=by_clause))
+            steps = candidates.draws(root, numbers, length, clause=self.settings.hold_back == "clause")
+            drawn = yield from self._drawn(steps)
             texts = [(candidates.without_end(node), node.end in ("eos", "stop")) for node, _ in drawn]
             scores = yield from self._answers([Judge(text, self.prompt, ended) for text, ended in texts])
-            judged += [(*each, score) for each, score in zip(drawn, scores, strict=True) if isinstance(score, Score)]
-            self.drafted += sum(len(node.tokens) for node, _ in drawn)
+            for (node, held), (text, _), score in zip(drawn, texts, scores, strict=True):
+                self.drafted += len(node.tokens)
+                if isinstance(score, Score):
+                    judged.append(Redraft(node, held, text, score))
         self.iterations += len(judged)
-        if not judged:
-            return bad
-        best = max(judged, key=lambda each: self._value(each[2]))
-        better = self._value(best[2]) > self._value(bad.whole)
+        best = max(judged, key=lambda each: self._value(each.score), default=None)
+        if best and self._value(best.score) <= self._value(bad.whole):
+            best = None
         for each in judged:
-            if each is not best or not better:
-                text = shown(self.before, each[0].reply)
-                self.outbox.append(Drafted(each[0].tokens, text, self._value(each[2]), passed=False))
-        if not better:
-            return bad
-        node, held, score = best
-        del drawn, judged, texts  # and with them their cells
-        whole = len(node.tokens)
+            if each is not best:
+                lost = shown(self.before, each.node.reply)
+                self.outbox.append(Drafted(each.node.tokens, lost, self._value(each.score), passed=False))
+        return best
+
+    def _take(self, best: Redraft) -> Generator[Out, list[Answer], Branch | None]:
+        """The draw is the draft now: committed where it passes, else judged as one that failed."""
+        node, whole = best.node, len(best.node.tokens)
+        self.drawn_anew = True
         self.tokens, self.pieces, self.end = list(node.tokens), list(node.pieces), node.end
-        self.cuts[whole] = held
-        self.scores[self._key(whole)] = score
-        if not self._passes(score):
-            return self._failed(whole, score, score) if by_clause else (yield from self._first_bad(whole, score))
+        self.cuts[whole] = best.held
+        self.scores[self._key(whole)] = best.score
+        if not self._passes(best.score):
+            if self.settings.hold_back == "clause":
+                return self._failed(whole, best.score, best.score)
+            return (yield from self._first_bad(whole, best.score))
         self.rewinds += 1
-        self._commit(whole, score, "draft")
-        self._begin(held, node.reply)
-        self.end, self.base_text = node.end, candidates.without_end(node)
+        self._commit(whole, best.score, "draft")
+        self._begin(best.held, node.reply)
+        self.end, self.base_text = node.end, best.text
         return None
 
     def _drawn(self, steps: Draws) -> Generator[Out, list[Answer], list[tuple[Node, Prefix]]]:

@@ -6,7 +6,7 @@ from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Literal
 
-from rain.search.asks import AnyResult, Ask, Score
+from rain.search.asks import AnyResult, Ask, Prefix, Score
 from rain.search.candidates import Asking
 from rain.search.loop import Loop
 from rain.search.tree import Node
@@ -25,6 +25,18 @@ class Branch:
     """Of the draft."""
     whole: Score
     """Of the draft, the rest included, or of the clause where no more was judged."""
+
+
+@dataclass(frozen=True, slots=True)
+class Redraft:
+    """A draw in place of what failed, judged."""
+
+    node: Node
+    held: Prefix
+    """As it was drawn, which keeps its cells."""
+    text: Prefix
+    """Without end-of-sequence token or stop string."""
+    score: Score
 
 
 class Repair(Loop):

@@ -43,7 +43,7 @@ def vanilla(
         before = b"".join(pieces)
         pieces += found.pieces
         text = shown(before, b"".join(pieces))
-        out = [Committed(found.tokens, text, 0.0, 0, 0.0, iterations=0, stop="iterations")]
+        out = [Committed(found.tokens, text, 0.0, 0, 0.0, iterations=0, stop="draft")]
     score = None
     tokens = here.path(prompt)
     # What is judged holds neither end-of-sequence nor stop string.
