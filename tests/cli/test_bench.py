@@ -16,14 +16,14 @@ import rain
 from methods.script import ENCODER, following, scripted
 from rain.api import Model
 from rain.cli import bench_memory, options
-from rain.cli.bench import bench
+from rain.cli.bench import PROMPTS, bench
 from rain.cli.bench_figures import Sample, figures_of
 from rain.errors import MissingExtra, UsageError
 from rain.preferences import load
 from rain.reply import Reply, ReplyUsage
 from rain.run.metered import PARTS
 from rain.search.asks import Sample as Draw
-from rain.search.asks import Usage
+from rain.search.asks import TextLogprobs, Usage
 
 QUICK: Any = {
     "max_tokens": 6,
@@ -278,9 +278,17 @@ def test_vanilla_is_judged_as_the_others_are_and_not_at_its_cost(
 
 
 def test_the_end_of_a_text_is_not_judged(engine: Callable[..., None], capsys: pytest.CaptureFixture[str]) -> None:
-    engine(following=following([(" good", "<end>")], [" good"]))
-    same = found(capsys, modes="vanilla,optimistic", set_=["gate=-1"])["modes"]
-    assert same["vanilla"]["score"] == same["optimistic"]["score"]
+    judged: list[tuple[int, ...]] = []
+
+    def listen(question: Any) -> None:
+        if isinstance(question, TextLogprobs):
+            judged.append(question.prefix.path())
+
+    engine(following=following([(" movie", "<end>")], [" good", " movie"]), fail=listen)
+    figures = found(capsys, modes="vanilla", evaluator="contrastive")["modes"]["vanilla"]
+    assert figures["tokens"] < 2 * QUICK["max_tokens"]
+    assert judged
+    assert not any(set(tokens) & scripted().tokenizer.eos for tokens in judged)
 
 
 def test_another_wording_may_be_asked_beside_vanilla(
@@ -330,6 +338,6 @@ def test_a_reply_that_ends_early_gives_no_growth_but_a_reason(
 def test_a_reply_without_room_behind_it_gives_none_either(
     engine: Callable[..., None], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    engine(following=ENDLESS, context=500)
-    growth = found(capsys, modes="vanilla", growth=True)["growth"]
+    engine(following=ENDLESS, context=len(scripted().tokenizer.encode(PROMPTS[0])) + 490)
+    growth = found(capsys, modes="vanilla", limit=1, growth=True)["growth"]
     assert (growth["iteration_at_480_over_64"], growth["prompts"]) == (None, 0)
