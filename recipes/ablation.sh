@@ -1,5 +1,6 @@
 #!/bin/sh
 # Ablation under attack, cumulative: all, - similarity, - node addition, - exploration.
+# Not run by us on the paper's models. Hardware: a GPU of 40 GB for 13B in 16 bits.
 set -eu
 : "${MODEL:?MODEL=path/x.gguf or another model that rain takes}"
 : "${DATA:?DATA=folder with the data, see docs/evaluation.md}"

@@ -1,5 +1,7 @@
 #!/bin/sh
 # Best of 500 replies, chosen by the model's own judgement, against RAIN (appendix).
+# Not run by us on the paper's models.
+# Hardware: a GPU of 24 GB for 7B in 16 bits, 80 GB for 30B in 8 bits; more cache lets it draw more at once.
 set -eu
 : "${MODEL:?MODEL=path/x.gguf or another model that rain takes}"
 : "${DATA:?DATA=folder with the data, see docs/evaluation.md}"

@@ -1,6 +1,7 @@
 #!/bin/sh
 # TruthfulQA: true, and informative. The paper asks two fine-tuned GPT-3 judges that are gone; JUDGE=ai:MODEL asks another.
 # Without one, the reference overlaps of lm-evaluation-harness.
+# Not run by us on the paper's models. Hardware: a GPU of 40 GB for 13B in 16 bits.
 set -eu
 : "${MODEL:?MODEL=path/x.gguf or another model that rain takes}"
 : "${DATA:?DATA=folder with the data, see docs/evaluation.md}"
