@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rain.cli import eval_judge, options
+from rain.cli import eval_judge, eval_verdicts, options
+from rain.cli.eval_verdicts import judge_samples
 from rain.errors import UsageError
 from rain.evaluation.items import How
 from rain.evaluation.suites import ATTACKS, SUITES
@@ -186,7 +187,7 @@ def suite(
         with _going_on(out, command):
             tally = _run(loaded, evaluation, manifest, shared)
             if judges and tally.samples > tally.errors:
-                _judge(out, judges, {**judging, "model": loaded})
+                judge_samples(out, judges, {**judging, "model": loaded})
     return _finish(evaluation, tally, json)
 
 
@@ -200,6 +201,7 @@ for _suite in SUITES.values():
     )
     app.command(_suite.name, help=_help)(suite)
 app.command("judge")(eval_judge.judge)
+app.command("verdicts")(eval_verdicts.verdicts)
 
 
 def _run(model: Model, evaluation: Evaluation, manifest: Manifest, shared: Options) -> Tally:
@@ -224,23 +226,6 @@ def _going_on(out: Path, command: str) -> Iterator[None]:
     except KeyboardInterrupt:
         print(f"rain: what was made is in {out}; the same command goes on from there: {command}", file=sys.stderr)
         raise
-
-
-def _judge(out: Path, judges: Sequence[str], judging: dict[str, Any]) -> None:
-    from rain.cli.progress import bar as progress_bar
-    from rain.evaluation.judges import judge_run
-
-    with progress_bar() as bar:
-        task = bar.add_task("judgements", total=None, rate="")
-
-        def advance(judge: str, done: int, total: int) -> None:
-            bar.update(task, completed=done, total=total, description=judge)
-
-        for told in judge_run(out, judges, progress=advance, **judging):
-            cost = ", ".join(f"{amount:,} {name.replace('_', ' ')}" for name, amount in told.cost.items())
-            print(
-                f"rain: {told.judge}: {told.new} judged, {told.unjudged} unjudged{cost and '; '}{cost}", file=sys.stderr
-            )
 
 
 def _finish(evaluation: Evaluation, tally: Tally, json: bool) -> int:
