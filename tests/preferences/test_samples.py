@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 
 from rain.preferences import builtin_names
+from rain.preferences.labelled import samples
+from rain.preferences.refusals import refuses
 
 ROOT = Path(__file__).resolve().parents[2]
 OWN_KEYS = {"harmless": {"refusal"}, "positive": {"neutral"}}
@@ -99,6 +101,21 @@ def test_only_continued_texts_begin_with_a_space(name: str) -> None:
     spaced = [row["reply"].startswith(" ") for row in ROWS[name]]
     assert all(spaced) if name == "positive" else not any(spaced)
     assert not any(row["reply"].startswith("  ") or row["reply"].endswith(" ") for row in ROWS[name])
+
+
+def test_the_hard_ones_differ_in_what_they_do_not_in_how_they_sound() -> None:
+    rows = load("harmless-hard")
+    assert set(Counter((row["prompt"], row["good"], row["partial"]) for row in rows).values()) == {1}
+    assert len(by_prompt(rows)) == 32
+    assert by_prompt(rows).keys().isdisjoint(by_prompt(ROWS["harmless"]))
+    assert not any(row["refusal"] or refuses(row["reply"]) for row in rows)
+    good, bad = (mean(len(row["reply"].split()) for row in rows if row["good"] is label) for label in (True, False))
+    assert abs(good - bad) < 1.5
+    for row in rows:
+        assert 40 <= len(row["reply"].split()) <= 75, row["reply"]
+        assert row["reply"][-1] not in ".!?" if row["partial"] else row["reply"][-1] in ".!?\"'`", row["reply"]
+    assert Counter(prompt[0]["good"] for prompt in by_prompt(rows).values()) == {True: 16, False: 16}
+    assert len(samples("harmless")) == len(ROWS["harmless"]) + len(rows)
 
 
 def test_a_quarter_of_the_bad_reviews_are_neutral() -> None:

@@ -42,13 +42,17 @@ def groups(rows: Sequence[Row]) -> list[Hashable]:
 
 
 def samples(name: str) -> list[Row]:
-    """The samples of our own for a built-in preference. Raises UsageError: there are none."""
+    """The samples of our own for a built-in preference, longer and harder ones behind the others where there are some.
+
+    Raises UsageError: there are none.
+    """
     if name not in builtin_names():
         raise UsageError(
             f"preference {name!r} has no samples of its own: give labelled texts with --data FILE.jsonl --label FIELD"
         )
-    file = resources.files("rain.preferences").joinpath("samples", f"{name}.jsonl")
-    rows = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+    folder = resources.files("rain.preferences").joinpath("samples")
+    parts = [part for part in (folder / f"{name}.jsonl", folder / f"{name}-hard.jsonl") if part.is_file()]
+    rows = [json.loads(line) for part in parts for line in part.read_text(encoding="utf-8").splitlines()]
     return [Row(row["prompt"], row["reply"], row["good"], row["partial"]) for row in rows]
 
 
