@@ -83,6 +83,19 @@ def test_under_a_budget_a_reply_reaches_its_end() -> None:
         assert reply.usage.forward_tokens <= limit
 
 
+@pytest.mark.parametrize(("limit", "draws"), [(700, 1), (1000, 2), (2000, 6)])
+def test_a_budget_that_pays_for_no_search_is_spent_on_draws(limit: int, draws: int) -> None:
+    """The first judgement reads the judge's prompts; the next ones cost less, and so do the draws."""
+    model = Model(ScriptedEngine(seed=0))
+    reply = model.generate(
+        " the movie was" * 6, preference="positive", evaluator="contrastive", style="plain", settings={"gate": 0.999},
+        budget=rain.Budget(24, max_forward_tokens=limit),
+    )  # fmt: skip
+    assert reply.usage.iterations == draws
+    assert reply.usage.forward_tokens <= limit
+    assert (reply.usage.completion_tokens, reply.stopped_by, reply.passed) == (24, "budget", False)
+
+
 def test_a_draft_below_the_gate_fails_as_asked(model: Model) -> None:
     hopeless: Any = {**USUAL, "evaluator": lambda text: 0.1, "budget": rain.Budget(max_tokens=8, max_iterations=4)}
     assert model.generate(" the movie was", on_failure="refuse", **hopeless).finish_reason == "content_filter"

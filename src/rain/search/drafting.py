@@ -26,7 +26,9 @@ class Drafting(Desk):
         self.limit = max(0, min(settings.length_limit - prompt.length, budget.max_tokens or settings.length_limit))
         self.scores: dict[tuple[tuple[int, ...], bool], Score] = {}
         self.drafted = self.judging = 0
-        """Tokens drafted, and the most forward tokens that a judgement took."""
+        """Tokens drafted, and the forward tokens that a judgement takes: the most that one took, but the first, which
+        reads the judge's prompts, only until there is another."""
+        self.judgements = 0
         self.failures = self.searched = 0
         """Drafts that failed, and those that were searched from."""
         self.tried: set[int] = set()
@@ -102,12 +104,17 @@ class Drafting(Desk):
         """Scores of the draft's first so many tokens, asked together; None for what something stopped."""
         before = self.usage.forward_tokens
         results = yield from self._answers([self._judge(count) for count in counts])
-        if counts:
-            self.judging = max(self.judging, (self.usage.forward_tokens - before) // len(counts))
+        self._note_cost(self.usage.forward_tokens - before, len(counts))
         for count, result in zip(counts, results, strict=True):
             if isinstance(result, Score):
                 self.scores[self._key(count)] = result
         return [result if isinstance(result, Score) else None for result in results]
+
+    def _note_cost(self, forward_tokens: int, judgements: int) -> None:
+        if judgements:
+            each = forward_tokens // judgements
+            self.judging = each if self.judgements <= 1 else max(self.judging, each)
+            self.judgements += judgements
 
     def _final_score(self) -> Generator[Out, list[Answer], Score | None]:
         """The score of a reply: one judgement of its final text, remembered where that was judged already."""

@@ -78,8 +78,11 @@ class Optimist(Drafting):
         return (yield from self._first_bad(whole, score))
 
     def _first_bad(self, whole: int, score: Score) -> Generator[Out, list[Answer], Branch | None]:
-        """Of a draft that failed with ``score``: the first bad clause; what stands before it is kept."""
-        ends = [end for end in clause_ends(self.pieces) if end < whole]
+        """Of a draft that failed with ``score``: the first bad clause; what stands before it is kept.
+
+        The draft as a whole where the budget pays for no search: other drafts are better than to know where it fails.
+        """
+        ends = [end for end in clause_ends(self.pieces) if end < whole] if self._pays_to_search() else []
         scores = yield from self._judged(ends)
         if self.stopped:
             return None
@@ -105,7 +108,7 @@ class Optimist(Drafting):
                         judging[self.ask(self._judge(end))] = asked = end
                     drafting = None if self.end or self.stopped else self.ask(self._more(clause=True))
                 elif answer.ticket in judging and isinstance(answer.result, Score):
-                    self.judging = max(self.judging, answer.usage.forward_tokens)
+                    self._note_cost(answer.usage.forward_tokens, 1)
                     end = judging.pop(answer.ticket)
                     scores[end] = self.scores[self._key(end)] = answer.result
             while scores and (end := min([*scores, *judging.values()])) in scores:
@@ -158,9 +161,11 @@ class Optimist(Drafting):
         else:
             yield from self._search(bad)
 
-    def _pays_to_search(self) -> bool:
-        """Whether the budget has as many iterations left as one token set needs to be committed."""
+    def _pays_to_search(self, part: float = 1) -> bool:
+        """Whether the budget, or a part of it, has as many iterations left as one token set needs to be committed."""
         iterations, forward_tokens = self._limits(kept_back=True)
+        if forward_tokens is not None:
+            forward_tokens = int(forward_tokens * part)
         least, cost = min(self.settings.minimum_visits + 1, self.settings.iterations_per_set), self.judging + CHUNK
         return (iterations is None or iterations >= least) and (
             forward_tokens is None or forward_tokens >= least * cost
@@ -181,37 +186,47 @@ class Optimist(Drafting):
 
         To the end of the reply (of the best, then, its first bad clause is what failed); ``hold_back=clause``: of it.
         """
-        count, length = self._draws_to_pay_for()
-        best = (yield from self._best_draw(bad, count, length)) if count else None
+        best = yield from self._best_draw(bad)
         return bad if best is None else (yield from self._take(best))
 
-    def _draws_to_pay_for(self) -> tuple[int, int]:
-        """How many draws the budget pays for, and of how many tokens; half of it is left: a search may follow."""
+    def _draws_to_pay_for(self, wanted: int, kept: int) -> tuple[int, int]:
+        """Of ``wanted`` draws, how many the budget pays for, ``kept`` forward tokens left out; of how many tokens."""
         room = int(self._room())
-        iterations, forward_tokens = self._limits()
-        count = self.settings.redrafts if iterations is None else min(self.settings.redrafts, iterations // 2)
+        _, forward_tokens = self._limits()
         if forward_tokens is None:
-            return count, room
+            return wanted, room
+        forward_tokens = max(0, forward_tokens - kept)
         by_clause = self.settings.hold_back == "clause"
         cost = self.judging + min(room, self.expected, 2 * CHUNK if by_clause else room)
-        count = min(count, forward_tokens // (2 * cost))
-        return count, min(room, forward_tokens // (2 * count)) if count else 0
+        count = min(wanted, forward_tokens // cost)
+        return count, min(room, forward_tokens // count) if count else 0
 
-    def _best_draw(self, bad: Branch, count: int, length: int) -> Generator[Out, list[Answer], Redraft | None]:
-        """The best of so many draws, None where what failed is better; the cells of the others are let go of."""
-        self.tried.add(self.failures)
-        seed = draft_seed(self.seed, -self.failures)
+    def _best_draw(self, bad: Branch) -> Generator[Out, list[Answer], Redraft | None]:
+        """The best of the draws, None where what failed is better; the cells of the others are let go of.
+
+        A few first, since most often one of them passes, then the others. Half of what the budget leaves is kept, where
+        that pays for a search, or for what stands behind a clause.
+        """
+        seed, by_clause = draft_seed(self.seed, -self.failures), self.settings.hold_back == "clause"
         candidates = Candidates(self.base, self.settings, seed=seed, stop=self.stop, reply_limit=int(self._room()))
         root = Node(self.base, reply=self.before)
-        few = -(-count // 4)  # most often one of a few passes, and the others need not be drawn
+        iterations, forward_tokens = self._limits()
+        kept = (forward_tokens or 0) // 2 if by_clause or self._pays_to_search(0.5) else 0
+        most = self.settings.redrafts if iterations is None else min(self.settings.redrafts, iterations // 2)
         judged: list[Redraft] = []
-        for numbers in (range(few), range(few, count)):
-            if not numbers or any(self._passes(each.score) for each in judged):
+        number = 0
+        while number < most and not self.stopped and not any(self._passes(each.score) for each in judged):
+            wanted = most - number if number else -(-most // 4)
+            count, length = self._draws_to_pay_for(wanted, kept)
+            if not count:
                 break
-            steps = candidates.draws(root, numbers, length, clause=self.settings.hold_back == "clause")
-            drawn = yield from self._drawn(steps)
+            self.tried.add(self.failures)
+            numbers = range(number, number := number + count)
+            drawn = yield from self._drawn(candidates.draws(root, numbers, length, clause=by_clause))
             texts = [(candidates.without_end(node), node.end in ("eos", "stop")) for node, _ in drawn]
+            before = self.usage.forward_tokens
             scores = yield from self._answers([Judge(text, self.prompt, ended) for text, ended in texts])
+            self._note_cost(self.usage.forward_tokens - before, len(texts))
             for (node, held), (text, _), score in zip(drawn, texts, scores, strict=True):
                 self.drafted += len(node.tokens)
                 if isinstance(score, Score):
