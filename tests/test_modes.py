@@ -11,7 +11,7 @@ import rain
 from rain.api import Model
 from rain.engines.scripted import ScriptedEngine
 from rain.reply import Reply
-from rain.search.events import Committed, Drafted, Outcome
+from rain.search.events import Committed, Drafted, Outcome, Tried
 from rain.trace import Trace
 
 USUAL: Any = {"preference": "positive", "style": "plain", "budget": rain.Budget(max_tokens=24), "seed": 3}
@@ -120,11 +120,37 @@ def test_nothing_is_committed_before_a_reply_that_may_fail_has_passed(
     good, bad = (rain.api.run(events(score)) for score in (0.99, 0.5))
     sent = "".join(event.text for event in good if isinstance(event, Committed))
     assert sent == good[-1].text != ""
-    assert not any(isinstance(event, Committed) for event in bad)
+    assert not any(isinstance(event, Tried | Drafted | Committed) for event in bad)
     if on_failure == "raise":
         assert not any(isinstance(event, Reply) for event in bad)
     else:
         assert (bad[-1].finish_reason, bad[-1].passed, bad[-1].segments) == ("content_filter", False, ())
+
+
+@pytest.mark.parametrize("mode", ["optimistic", "fast"])
+def test_segments_end_where_the_reply_ends(mode: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stop string, and what was committed behind it, is no part of either, nor of what is sent once it has passed."""
+    monkeypatch.setattr("rain.chat.stop_strings", lambda conversation: (" and",))
+    stopped = 0
+    for seed in range(12):
+        model = Model(ScriptedEngine(seed=seed))
+        wanted: Any = {**USUAL, "seed": seed, "mode": mode, "budget": rain.Budget(60), "on_failure": "refuse"}
+        *events, reply = rain.api.run(_events(model, " the movie was", evaluator=lambda text: 0.99, **wanted))
+        assert "".join(each.text for each in reply.segments) == reply.text
+        assert "".join(event.text for event in events) == reply.text
+        stopped += reply.finish_reason == "stop"
+    assert stopped
+
+
+async def _events(model: Model, prompt: str, **wanted: Any) -> list[Any]:
+    return [event async for event in model.stream(prompt, **wanted)]
+
+
+def test_a_limit_of_iterations_that_pays_for_no_search_is_spent_on_draws(model: Model) -> None:
+    for limit in (1, 4, 6):
+        budget = rain.Budget(24, max_iterations=limit)
+        reply = model.generate(" the movie was", **{**USUAL, "budget": budget, "evaluator": lambda text: 0.2})
+        assert reply.usage.iterations == limit
 
 
 def test_a_reply_says_what_it_is_made_of_and_whether_it_passed(model: Model) -> None:

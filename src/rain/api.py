@@ -20,7 +20,7 @@ from rain.errors import RainError, UsageError
 from rain.models import open_engine
 from rain.preferences.trust import Trust
 from rain.reply import Reply
-from rain.request import Options, Plan, Prompt
+from rain.request import Options, Plan, Prompt, within
 from rain.run.drive import Resources, drive
 from rain.run.scheduler import QuestionCells, Scheduler, Want, question_cells, want
 from rain.run.think import in_time, think, thoughts_room
@@ -174,6 +174,7 @@ class Model:
         try:
             async for event in running:
                 if isinstance(event, Outcome):
+                    committed = within(event.text, committed)
                     reply = plan.reply(header, event, spent, time.monotonic() - started, committed)
                     for one in committed if plan.decides and reply.passed else ():
                         yield one
@@ -181,9 +182,8 @@ class Model:
                     continue
                 if isinstance(event, Committed):
                     committed.append(event)
-                    if plan.decides:
-                        continue
-                yield event
+                if not plan.decides:
+                    yield event
         finally:
             await running.aclose()
             if writer:

@@ -73,7 +73,7 @@ class Options(TypedDict, total=False):
     --wordings all` compares them); default its own."""
     on_failure: Literal["best", "refuse", "raise"]
     """Where the reply does not pass: the best that was found, a refusal, or :class:`NothingPassed`. With the last two
-    nothing is committed to the stream before the whole reply has passed, also with ``hold_back="clause"``."""
+    the stream holds nothing before the whole reply has passed, also with ``hold_back="clause"``."""
     require_check: bool
     """Refuse to search unless ``rain check`` found that the model can judge the preference, be it weakly."""
     trace: str | Path | None
@@ -292,6 +292,16 @@ class Plan:
     def decides(self) -> bool:
         """Whether a reply that does not pass is no reply: then none of it may be seen before that is known."""
         return self.preference is not None and self.on_failure != "best"
+
+
+def within(text: str, committed: Sequence[Committed]) -> list[Committed]:
+    """What was committed, cut where ``text`` ends: a stop string, and what stands behind it, is no part of a reply."""
+    kept, left = [], len(text)
+    for one in committed:
+        if left > 0:
+            kept.append(dataclasses.replace(one, text=one.text[:left]))
+            left -= len(one.text)
+    return kept
 
 
 def check_options(options: Options) -> tuple[Preference | Weighted | None, Settings, set[str]]:

@@ -14,7 +14,20 @@ from hypothesis import strategies as st
 from world import World
 
 from rain.engines.scripted import ScriptedEngine
-from rain.search.asks import CLAUSE_ENDS, Answer, Ask, Asked, Judge, Prefix, Sample, Score, Stopped, Withdrawn
+from rain.search.asks import (
+    CLAUSE_ENDS,
+    Answer,
+    AnyResult,
+    Ask,
+    Asked,
+    Judge,
+    Prefix,
+    Sample,
+    Score,
+    Stopped,
+    Usage,
+    Withdrawn,
+)
 from rain.search.budget import Budget
 from rain.search.events import BackedUp, Committed, Drafted, Event, LookedAhead, Outcome, Search, Tried
 from rain.search.optimistic import Optimist, optimistic
@@ -412,6 +425,34 @@ def test_where_the_iterations_end_the_rest_is_drafted(redrafts: int) -> None:
         assert outcome.score is not None
         assert not outcome.passed
         assert outcome.iterations <= 9
+
+
+@dataclass
+class Dear(Verdicts):
+    """The first judgement reads the judge's prompts."""
+
+    asked: int = 0
+
+    def _result(self, ask: Ask) -> tuple[AnyResult, Usage]:
+        result, usage = super()._result(ask)
+        if isinstance(ask, Judge):
+            self.asked += 1
+            usage = replace(usage, forward_tokens=1500 if self.asked == 1 else 60)
+        return result, usage
+
+
+@pytest.mark.parametrize("limit", [6000, 9000])
+def test_a_draft_is_looked_into_once_the_budget_turns_out_to_pay_for_a_search(limit: int) -> None:
+    start, world = alone(Verdicts()), Dear()
+    clause = next(place for place, letter in enumerate(start, 1) if letter.encode() in CLAUSE_ENDS)
+    world.bad = lambda text: not start[:clause].startswith(text)
+    settings = replace(SETTINGS, minimum_visits=6, redrafts=8)
+    seen = follow(optimistic(prompt(world), settings, Budget(40, None, limit)), world)
+    (first, *_) = [event for event in seen.events if isinstance(event, Committed | Tried)]
+    assert seen.of(Tried)
+    assert isinstance(first, Committed), "what is good of the draft is kept before anything is searched"
+    assert seen.outcome
+    assert seen.outcome.usage.forward_tokens <= limit
 
 
 def test_where_nothing_can_be_searched_the_best_whole_draft_is_the_reply() -> None:

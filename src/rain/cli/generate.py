@@ -113,6 +113,8 @@ def answer(model: Model, prompt: Prompt, wanted: Options, *, visible: bool, befo
 
     console = Console()
     shown = visible and console.is_terminal
+    decides = wanted.get("on_failure") in ("refuse", "raise")
+    waiting = console.status("at work; nothing is shown before the whole reply has passed …")
 
     async def work() -> tuple[Reply, bool]:
         cancel = asyncio.Event()
@@ -123,12 +125,12 @@ def answer(model: Model, prompt: Prompt, wanted: Options, *, visible: bool, befo
                 asyncio.get_running_loop().remove_signal_handler(signal.SIGINT)  # the second Ctrl-C kills
 
             asyncio.get_running_loop().add_signal_handler(signal.SIGINT, interrupt)
-        with View(console, before) if shown else contextlib.nullcontext() as view:
+        with (waiting if decides else View(console, before)) if shown else contextlib.nullcontext() as view:
             options_: Any = {**wanted, "cancel": cancel}
             async for event in model.stream(prompt, **options_):
                 if isinstance(event, Reply):
                     return event, event.stopped_by == "cancelled"
-                if view:
+                if isinstance(view, View):
                     view.show(event)
         raise AssertionError("a stream ends with its reply")
 
@@ -151,8 +153,9 @@ def summary(reply: Reply) -> str:
     """One line: score and whether it passed, what the reply cost, and what ended the search early."""
     usage = reply.usage
     parts = [] if reply.score is None else [f"score {reply.score:+.2f}"]
+    refused = reply.finish_reason == "content_filter"
     if reply.passed is False and reply.judge:
-        parts[0] += f" (not above {reply.judge['threshold']:+.2f}: the best found)"
+        parts[0] += f" (not above {reply.judge['threshold']:+.2f}: {'refused' if refused else 'the best found'})"
     parts += [
         f"{usage.iterations} iterations",
         f"{usage.rewinds} rewinds",
@@ -162,7 +165,7 @@ def summary(reply: Reply) -> str:
     if usage.judge_forward_tokens and reply.judge:
         parts.insert(-1, f"{usage.judge_forward_tokens:,} more by the judge {reply.judge['model']}")
     if reply.stopped_by:
-        parts.append(f"stopped by {reply.stopped_by}: the best known")
+        parts.append(f"stopped by {reply.stopped_by}" + ("" if refused else ": the best known"))
     return ", ".join(parts)
 
 

@@ -163,7 +163,7 @@ def _line(known: Calibration, engine: Engine, preference: Preference) -> str | N
             return None
         command = check_command(model, preference, known.evaluator, data=True)
         where = f"{known.evaluator} ({known.placement})"
-        return f"{model} can judge {name} by {where} on our own short samples; on texts like yours: {command}"
+        return f"{model} can judge {name} by {where} on our own samples; on texts like yours: {command}"
     if known.verdict == "judges weakly":
         return f"{model} judges {name} weakly {measured}; expect little"
     if known.verdict == "only recognises refusals":

@@ -150,10 +150,15 @@ class Drafting(Desk):
     def _value(self, score: Score) -> float:
         return score.hard if self.settings.score == "hard" else score.soft
 
-    def _limits(self, *, kept_back: bool = False) -> tuple[int | None, int | None]:
-        """Iterations and forward tokens that the budget leaves; kept back: without those of drafting to the end."""
+    def _limits(self, *, kept_back: bool = False, taken_back: int = 0) -> tuple[int | None, int | None]:
+        """Iterations and forward tokens that the budget leaves; kept back: without those of drafting to the end.
+
+        taken_back: tokens of the draft that must be drafted again then.
+        """
         iterations, forward_tokens = self.budget.max_iterations, self.budget.max_forward_tokens
-        spent = self.usage.forward_tokens + (int(min(self._room(), self.expected)) + self.judging if kept_back else 0)
+        spent = self.usage.forward_tokens
+        if kept_back:
+            spent += int(min(self._room() + taken_back, self.expected)) + self.judging
         return (
             None if iterations is None else max(0, iterations - self.iterations),
             None if forward_tokens is None else max(0, forward_tokens - spent),

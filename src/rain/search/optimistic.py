@@ -82,7 +82,8 @@ class Optimist(Drafting):
 
         The draft as a whole where the budget pays for no search: other drafts are better than to know where it fails.
         """
-        ends = [end for end in clause_ends(self.pieces) if end < whole] if self._pays_to_search() else []
+        pays = self._pays_to_search(taken_back=len(self.tokens) - self.sent)
+        ends = [end for end in clause_ends(self.pieces) if end < whole] if pays else []
         scores = yield from self._judged(ends)
         if self.stopped:
             return None
@@ -158,14 +159,20 @@ class Optimist(Drafting):
             self.stopped = self.stopped or "budget"
             self.tokens, self.pieces = [*bad.tokens, *bad.rest[0]], [*bad.pieces, *bad.rest[1]]
             self.end = bad.end
-        else:
-            yield from self._search(bad)
+            return
+        if any(end < len(bad.tokens) for end in clause_ends(list(bad.pieces))):  # nobody looked for where it fails
+            self.tokens, self.pieces, self.end = list(bad.tokens), list(bad.pieces), bad.end
+            found = yield from self._first_bad(len(bad.tokens), bad.whole)
+            if found is None:
+                return
+            bad = found
+        yield from self._search(bad)
 
-    def _pays_to_search(self, part: float = 1) -> bool:
-        """Whether the budget, or a part of it, has as many iterations left as one token set needs to be committed."""
-        iterations, forward_tokens = self._limits(kept_back=True)
-        if forward_tokens is not None:
-            forward_tokens = int(forward_tokens * part)
+    def _pays_to_search(self, taken_back: int = 0) -> bool:
+        """Whether the budget has as many iterations left as one token set needs to be committed."""
+        return self._pay_for_a_set(*self._limits(kept_back=True, taken_back=taken_back))
+
+    def _pay_for_a_set(self, iterations: int | None, forward_tokens: int | None) -> bool:
         least, cost = min(self.settings.minimum_visits + 1, self.settings.iterations_per_set), self.judging + CHUNK
         return (iterations is None or iterations >= least) and (
             forward_tokens is None or forward_tokens >= least * cost
@@ -197,9 +204,9 @@ class Optimist(Drafting):
             return wanted, room
         forward_tokens = max(0, forward_tokens - kept)
         by_clause = self.settings.hold_back == "clause"
-        cost = self.judging + min(room, self.expected, 2 * CHUNK if by_clause else room)
-        count = min(wanted, forward_tokens // cost)
-        return count, min(room, forward_tokens // count) if count else 0
+        length = min(room, self.expected, 2 * CHUNK if by_clause else room)
+        count = min(wanted, forward_tokens // (self.judging + length))
+        return count, min(room, max(length, forward_tokens // count - 2 * self.judging)) if count else 0
 
     def _best_draw(self, bad: Branch) -> Generator[Out, list[Answer], Redraft | None]:
         """The best of the draws, None where what failed is better; the cells of the others are let go of.
@@ -210,13 +217,16 @@ class Optimist(Drafting):
         seed, by_clause = draft_seed(self.seed, -self.failures), self.settings.hold_back == "clause"
         candidates = Candidates(self.base, self.settings, seed=seed, stop=self.stop, reply_limit=int(self._room()))
         root = Node(self.base, reply=self.before)
-        iterations, forward_tokens = self._limits()
-        kept = (forward_tokens or 0) // 2 if by_clause or self._pays_to_search(0.5) else 0
-        most = self.settings.redrafts if iterations is None else min(self.settings.redrafts, iterations // 2)
+        (iterations, all_), (_, spare) = self._limits(), self._limits(kept_back=True)
+        halves = (None if iterations is None else iterations // 2, None if spare is None else spare // 2)
+        if by_clause or self._pay_for_a_set(*halves):
+            iterations = halves[0]
+        most = self.settings.redrafts if iterations is None else min(self.settings.redrafts, iterations)
         judged: list[Redraft] = []
         number = 0
         while number < most and not self.stopped and not any(self._passes(each.score) for each in judged):
             wanted = most - number if number else -(-most // 4)
+            kept = (all_ or 0) - (halves[1] or 0) if by_clause or self._pay_for_a_set(*halves) else 0
             count, length = self._draws_to_pay_for(wanted, kept)
             if not count:
                 break
