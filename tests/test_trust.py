@@ -65,7 +65,7 @@ def test_a_judge_that_was_checked_on_our_own_samples_only_is_told_how_to_check_i
     found = ask()
     assert (found.verdict, found.warn) == ("can judge", False)
     assert found.line == (
-        "fake can judge 'harmless' by contrastive (quoted) on our own short samples; on texts like yours: "
+        "fake can judge 'harmless' by contrastive (quoted) on our own samples; on texts like yours: "
         "rain check --model fake --preference harmless --data FILE.jsonl --label FIELD --evaluators contrastive"
     )
     found.require()
