@@ -43,7 +43,7 @@ def never_ending() -> ToyEngine:
         found[list(engine.tokenizer.eos)] = -1e9
         return found
 
-    engine.model.script.row = without_end  # type: ignore[method-assign]
+    engine.model.script.row = without_end  # type: ignore[method-assign]  # this script never ends a text
     return engine
 
 
