@@ -5,17 +5,15 @@ from __future__ import annotations
 import dataclasses
 import os
 import platform
-import re
-import shlex
-import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import rain
+from rain.cli import options
 from rain.cli.bench_measure import unjudged
+from rain.machine import machine
 from rain.preferences import Preference, classifier_name
 from rain.search.settings import Settings
 
@@ -35,16 +33,10 @@ def origin(loaded: Model, prompt: str, modes: Sequence[tuple[str, Options]], thr
     known = plan.trust(loaded.engine)
     changed = given.get("settings")
     return {
-        # A password in an address is nobody's business.
-        "command": re.sub(r"(?<=://)[^/@\s']+@", "", shlex.join(["rain", *sys.argv[1:]])),
+        "command": options.command_line(),
         "started": datetime.now(UTC).replace(microsecond=0).isoformat(),
         "versions": versions(),
-        "machine": {
-            "system": platform.platform(),
-            "processor": _processor(),
-            "cores": os.cpu_count(),
-            "threads": threads or os.cpu_count(),
-        },
+        "machine": {**machine(), "threads": threads or os.cpu_count()},
         "fingerprint": loaded.engine.fingerprint,
         "preference": plan.preference.name if plan.preference else None,
         "evaluator": (classifier_name(plan.kind) or evaluator.kind) if evaluator else None,
@@ -75,11 +67,3 @@ def _settings(loaded: Model, prompt: str, own: Options) -> dict[str, Any]:
     header = plan.header(loaded.name, plan.prompt, plan.evaluator(loaded.engine, plan.prompt), plan.budget)
     usual, found = dataclasses.asdict(Settings()), dataclasses.asdict(header.settings)
     return {name: value for name, value in found.items() if value != usual[name]}
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()

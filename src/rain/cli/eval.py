@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json as json_module
-import re
-import shlex
 import sys
 import time
 from collections.abc import Iterator
@@ -180,8 +178,7 @@ def suite(
 
         prompts = suites.ready(prompts, loaded.engine.tokenizer)
         evaluation = Evaluation(prompts, tuple(arms), shared, max_forward_tokens, seed, out, parallel, traces)
-        # A password in an address is nobody's business.
-        command = re.sub(r"(?<=://)[^/@\s']+@", "", shlex.join(["rain", *sys.argv[1:]]))
+        command = options.command_line()
         manifest = manifest_of(loaded, evaluation, said, command)
         manifest.machine.update(threads=threads, gpu_layers=gpu_layers)
         with _going_on(out, command):

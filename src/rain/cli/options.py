@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -177,3 +179,8 @@ class _Nothing:
     def __enter__(self) -> None: ...
 
     def __exit__(self, *_: object) -> None: ...
+
+
+def command_line() -> str:
+    """The command as it was given; a password in an address is nobody's business."""
+    return re.sub(r"(?<=://)[^/@\s']+@", "", shlex.join(["rain", *sys.argv[1:]]))

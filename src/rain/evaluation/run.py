@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import os
 import platform
 import re
 import sys
@@ -33,6 +32,7 @@ from rain.evaluation.records import (
 )
 from rain.evaluation.suites import Loaded
 from rain.evaluation.sweep import Arm, options_of
+from rain.machine import machine
 from rain.reply import NothingPassed, Reply
 from rain.request import Options
 from rain.search.settings import SettingsError
@@ -161,7 +161,7 @@ def manifest_of(model: Model, evaluation: Evaluation, options: Mapping[str, Any]
         seed=evaluation.seed,
         command=command,
         versions=_versions(),
-        machine={"system": platform.platform(), "processor": _processor(), "cores": os.cpu_count()},
+        machine=machine(),
         measures=list(loaded.suite.measures),
         notes=notes(loaded),
     )
@@ -323,11 +323,3 @@ def _versions() -> dict[str, str]:
             except PackageNotFoundError:
                 continue
     return found
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()

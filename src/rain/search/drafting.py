@@ -29,6 +29,7 @@ class Drafting(Desk):
         """Tokens drafted, and the forward tokens that a judgement takes: the most that one took, but the first, which
         reads the judge's prompts, only until there is another."""
         self.judgements = 0
+        """How many of the reply's texts were judged so far."""
         self.failures = self.searched = 0
         """Drafts that failed, and those that were searched from."""
         self.tried: set[int] = set()
@@ -111,6 +112,7 @@ class Drafting(Desk):
         return [result if isinstance(result, Score) else None for result in results]
 
     def _note_cost(self, forward_tokens: int, judgements: int) -> None:
+        """So many judgements, asked together, took so many forward tokens."""
         if judgements:
             each = forward_tokens // judgements
             self.judging = each if self.judgements <= 1 else max(self.judging, each)

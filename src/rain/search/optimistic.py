@@ -217,7 +217,7 @@ class Optimist(Drafting):
         seed, by_clause = draft_seed(self.seed, -self.failures), self.settings.hold_back == "clause"
         candidates = Candidates(self.base, self.settings, seed=seed, stop=self.stop, reply_limit=int(self._room()))
         root = Node(self.base, reply=self.before)
-        (iterations, all_), (_, spare) = self._limits(), self._limits(kept_back=True)
+        (iterations, left), (_, spare) = self._limits(), self._limits(kept_back=True)
         halves = (None if iterations is None else iterations // 2, None if spare is None else spare // 2)
         if by_clause or self._pay_for_a_set(*halves):
             iterations = halves[0]
@@ -226,7 +226,7 @@ class Optimist(Drafting):
         number = 0
         while number < most and not self.stopped and not any(self._passes(each.score) for each in judged):
             wanted = most - number if number else -(-most // 4)
-            kept = (all_ or 0) - (halves[1] or 0) if by_clause or self._pay_for_a_set(*halves) else 0
+            kept = (left or 0) - (halves[1] or 0) if by_clause or self._pay_for_a_set(*halves) else 0
             count, length = self._draws_to_pay_for(wanted, kept)
             if not count:
                 break
