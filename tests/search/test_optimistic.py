@@ -441,7 +441,7 @@ class Dear(Verdicts):
         return result, usage
 
 
-@pytest.mark.parametrize("limit", [6000, 9000])
+@pytest.mark.parametrize("limit", [12000, 20000])
 def test_a_draft_is_looked_into_once_the_budget_turns_out_to_pay_for_a_search(limit: int) -> None:
     start, world = alone(Verdicts()), Dear()
     clause = next(place for place, letter in enumerate(start, 1) if letter.encode() in CLAUSE_ENDS)
@@ -455,10 +455,13 @@ def test_a_draft_is_looked_into_once_the_budget_turns_out_to_pay_for_a_search(li
     assert seen.outcome.usage.forward_tokens <= limit
 
 
-def test_where_nothing_can_be_searched_the_best_whole_draft_is_the_reply() -> None:
+@pytest.mark.parametrize(
+    "budget", [Budget(24, max_iterations=4), Budget(24, max_forward_tokens=450)], ids=["iterations", "forward tokens"]
+)
+def test_where_nothing_can_be_searched_the_best_whole_draft_is_the_reply(budget: Budget) -> None:
     world = World(mood=-0.6)
     settings = replace(SETTINGS, gate=0.9, redrafts=4)
-    seen = follow(optimistic(prompt(world), settings, Budget(24, max_iterations=4)), world)
+    seen = follow(optimistic(prompt(world), settings, budget), world)
     assert seen.outcome
     assert seen.outcome.stopped_by == "budget"
     assert not seen.of(Tried)
@@ -468,6 +471,23 @@ def test_where_nothing_can_be_searched_the_best_whole_draft_is_the_reply() -> No
     best = max(world.judge(world.engine.tokenizer.decode(ask.reply.path(ask.prompt))).soft for ask in wholes)
     assert seen.outcome.score
     assert seen.outcome.score.soft == best
+    if budget.max_forward_tokens:
+        assert len(wholes) > 1 + 2 * settings.redrafts, "draws go on with what no search could use"
+
+
+class Free(World):
+    """Nothing costs anything, as where all of it is cached."""
+
+    def _result(self, ask: Ask) -> tuple[AnyResult, Usage]:
+        return super()._result(ask)[0], Usage()
+
+
+def test_draws_that_cost_nothing_do_not_go_on_for_ever() -> None:
+    world = Free(mood=-0.6)
+    settings = replace(SETTINGS, gate=0.9, redrafts=4, minimum_visits=12)
+    seen = follow(optimistic(prompt(world), settings, Budget(24, max_forward_tokens=600)), world)
+    assert seen.outcome
+    assert len(seen.of(Drafted)) < 30
 
 
 @pytest.mark.parametrize("hold_back", ["reply", "clause"])

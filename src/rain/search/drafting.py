@@ -160,11 +160,15 @@ class Drafting(Desk):
         iterations, forward_tokens = self.budget.max_iterations, self.budget.max_forward_tokens
         spent = self.usage.forward_tokens
         if kept_back:
-            spent += int(min(self._room() + taken_back, self.expected)) + self.judging
+            spent += self._to_come(taken_back) + self.judging
         return (
             None if iterations is None else max(0, iterations - self.iterations),
             None if forward_tokens is None else max(0, forward_tokens - spent),
         )
+
+    def _to_come(self, taken_back: int = 0) -> int:
+        """Tokens that the rest of the reply is likely to have at most, ``taken_back`` of the draft among them."""
+        return int(min(self._room() + taken_back, self.expected))
 
     def _room(self) -> float:
         return self.limit - (self.base.length - self.prompt.length) - len(self.tokens)

@@ -8,6 +8,7 @@ behind the first token set that passes.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Generator, Sequence
 from typing import Literal
 
@@ -150,7 +151,7 @@ class Optimist(Drafting):
         # What the rest of the reply takes: twice what the draft took that ended by itself, else all that it may.
         length = len(bad.tokens) + len(bad.rest[0])
         self.expected = 2 * length if bad.end in ("eos", "stop") else self.limit
-        if 0 not in self._limits():
+        if self.settings.redrafts and 0 not in self._limits():
             again = yield from self._redraft(bad)
             if again is None:
                 return
@@ -169,14 +170,22 @@ class Optimist(Drafting):
         yield from self._search(bad)
 
     def _pays_to_search(self, taken_back: int = 0) -> bool:
-        """Whether the budget has as many iterations left as one token set needs to be committed."""
-        return self._pay_for_a_set(*self._limits(kept_back=True, taken_back=taken_back))
+        """Whether the budget has as many iterations left as a search needs."""
+        return self._pay_for_a_search(*self._limits(kept_back=True, taken_back=taken_back), taken_back)
 
-    def _pay_for_a_set(self, iterations: int | None, forward_tokens: int | None) -> bool:
+    def _pay_for_a_search(self, iterations: int | None, forward_tokens: int | None, taken_back: int = 0) -> bool:
+        """Whether so much pays for the iterations that commit a token set, and in forward tokens, which a search shares
+        among its sets, for those of every set to come: with less it would take what comes first."""
         least, cost = min(self.settings.minimum_visits + 1, self.settings.iterations_per_set), self.judging + CHUNK
+        sets = self.settings.sets(0, self._length(taken_back))
         return (iterations is None or iterations >= least) and (
-            forward_tokens is None or forward_tokens >= least * cost
+            forward_tokens is None or forward_tokens >= sets * least * cost
         )
+
+    def _length(self, taken_back: int = 0) -> int:
+        """Tokens, at most, of what takes the place of what failed: the rest of the reply, or a clause."""
+        clause = 2 * CHUNK if self.settings.hold_back == "clause" else self.limit
+        return min(self._to_come(taken_back), clause)
 
     def _finish(self) -> Generator[Out, list[Answer], None]:
         """With what the budget left for it (a limit on iterations leaves all): the rest, drafted and judged once."""
@@ -202,9 +211,7 @@ class Optimist(Drafting):
         _, forward_tokens = self._limits()
         if forward_tokens is None:
             return wanted, room
-        forward_tokens = max(0, forward_tokens - kept)
-        by_clause = self.settings.hold_back == "clause"
-        length = min(room, self.expected, 2 * CHUNK if by_clause else room)
+        forward_tokens, length = max(0, forward_tokens - kept), self._length()
         count = min(wanted, forward_tokens // (self.judging + length))
         return count, min(room, max(length, forward_tokens // count - 2 * self.judging)) if count else 0
 
@@ -212,44 +219,55 @@ class Optimist(Drafting):
         """The best of the draws, None where what failed is better; the cells of the others are let go of.
 
         A few first, since most often one of them passes, then the others. Half of what the budget leaves is kept, where
-        that pays for a search, or for what stands behind a clause.
+        that pays for a search, or for what stands behind a clause; where it does not, all of the budget goes to draws.
         """
         seed, by_clause = draft_seed(self.seed, -self.failures), self.settings.hold_back == "clause"
         candidates = Candidates(self.base, self.settings, seed=seed, stop=self.stop, reply_limit=int(self._room()))
         root = Node(self.base, reply=self.before)
         (iterations, left), (_, spare) = self._limits(), self._limits(kept_back=True)
         halves = (None if iterations is None else iterations // 2, None if spare is None else spare // 2)
-        if by_clause or self._pay_for_a_set(*halves):
-            iterations = halves[0]
-        most = self.settings.redrafts if iterations is None else min(self.settings.redrafts, iterations)
-        judged: list[Redraft] = []
-        number = 0
-        while number < most and not self.stopped and not any(self._passes(each.score) for each in judged):
-            wanted = most - number if number else -(-most // 4)
-            kept = (left or 0) - (halves[1] or 0) if by_clause or self._pay_for_a_set(*halves) else 0
-            count, length = self._draws_to_pay_for(wanted, kept)
-            if not count:
+        best: Redraft | None = None
+        number, spent, usual = 0, -1, self.settings.redrafts
+        while not self.stopped and not (best and self._passes(best.score)):
+            # The price of a judgement is known better with each: the first reads the judge's prompts.
+            pays = by_clause or self._pay_for_a_search(*halves)
+            kept, limit = ((left or 0) - (halves[1] or 0), halves[0]) if pays else (0, iterations)
+            most = min(usual if pays else math.inf, math.inf if limit is None else limit)
+            wanted = min(usual - number % usual, most - number) if number else -(-min(usual, most) // 4)
+            count, length = self._draws_to_pay_for(int(wanted), kept)
+            if not count or spent == self.usage.forward_tokens:  # what costs nothing would go on for ever
                 break
+            spent = self.usage.forward_tokens
             self.tried.add(self.failures)
             numbers = range(number, number := number + count)
             drawn = yield from self._drawn(candidates.draws(root, numbers, length, clause=by_clause))
-            texts = [(candidates.without_end(node), node.end in ("eos", "stop")) for node, _ in drawn]
-            before = self.usage.forward_tokens
-            scores = yield from self._answers([Judge(text, self.prompt, ended) for text, ended in texts])
-            self._note_cost(self.usage.forward_tokens - before, len(texts))
-            for (node, held), (text, _), score in zip(drawn, texts, scores, strict=True):
-                self.drafted += len(node.tokens)
-                if isinstance(score, Score):
-                    judged.append(Redraft(node, held, text, score))
-        self.iterations += len(judged)
-        best = max(judged, key=lambda each: self._value(each.score), default=None)
+            best = yield from self._better(best, [(*each, candidates.without_end(each[0])) for each in drawn])
         if best and self._value(best.score) <= self._value(bad.whole):
-            best = None
-        for each in judged:
-            if each is not best:
-                lost = shown(self.before, each.node.reply)
-                self.outbox.append(Drafted(each.node.tokens, lost, self._value(each.score), passed=False))
+            self._lose(best)
+            return None
         return best
+
+    def _better(
+        self, best: Redraft | None, drawn: list[tuple[Node, Prefix, Prefix]]
+    ) -> Generator[Out, list[Answer], Redraft | None]:
+        """The best so far and what was drawn now, judged: the better one."""
+        before = self.usage.forward_tokens
+        asks = [Judge(text, self.prompt, node.end in ("eos", "stop")) for node, _, text in drawn]
+        scores = yield from self._answers(asks)
+        self._note_cost(self.usage.forward_tokens - before, len(asks))
+        for (node, held, text), score in zip(drawn, scores, strict=True):
+            self.drafted += len(node.tokens)
+            if isinstance(score, Score):
+                self.iterations += 1
+                new = Redraft(node, held, text, score)
+                lost, best = (new, best) if best and self._value(score) <= self._value(best.score) else (best, new)
+                if lost:
+                    self._lose(lost)
+        return best
+
+    def _lose(self, draw: Redraft) -> None:
+        lost = shown(self.before, draw.node.reply)
+        self.outbox.append(Drafted(draw.node.tokens, lost, self._value(draw.score), passed=False))
 
     def _take(self, best: Redraft) -> Generator[Out, list[Answer], Branch | None]:
         """The draw is the draft now: committed where it passes, else judged as one that failed."""
