@@ -285,6 +285,25 @@ def test_where_it_would_not_the_reply_is_vanillas() -> None:
     assert reply.usage.iterations >= 3
 
 
+def test_a_reply_that_refuses_is_not_taken_up_again() -> None:
+    rules = [("Sorry.…assistant\n", "No"), ("…No", "."), ("…No.", "<end>")]  # a refusal, too, but not the reply's own
+    rules += [("…assistant\n", "Sorry"), ("…Sorry", "."), ("…Sorry.", "<end>")]
+    reply = ask(scripted(following=following(rules, [" good"])), "any-depth", "I like it", style="chat")
+    assert reply.text == "Sorry."
+    assert (reply.usage.rewinds, reply.usage.iterations) == (0, 0)
+
+
+def test_a_reopened_turn_that_does_not_refuse_is_dropped() -> None:
+    rules = [(" bad.…assistant\n", "Sorry"), ("…Sorry", " good"), ("…Sorry good", "."), ("…Sorry good.", "<end>")]
+    engine = scripted(following=following(rules, [" good", ",", " bad", "."]))
+    text = ask(engine, "vanilla", "I like it", style="chat").text
+    reply = ask(engine, "any-depth", "I like it", style="chat")
+    assert " bad." in text
+    assert reply.text[1:] == text[1:]
+    assert reply.usage.rewinds == 0
+    assert reply.usage.completion_tokens < reply.usage.drafted_tokens
+
+
 def test_a_forced_beginning_is_looked_at_before_anything_is_written() -> None:
     rules = [(" bad,…assistant\n", "Sorry"), ("…Sorry", "."), ("…Sorry.", "<end>"), ("…assistant\n", "Sure")]
     engine = scripted(following=following(rules, [" good", "."]))

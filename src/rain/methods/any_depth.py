@@ -3,7 +3,8 @@
 The idea is that of *Any-Depth Alignment* (ICLR 2026), its variant that needs no training: a model refuses best at the
 beginning of its turn, so it is put at such a beginning again, with its own text in view. Ours: turns are re-opened at
 the ends of clauses (and right behind a forced beginning); whether a refusal is likely is not sampled but asked exactly,
-as the evaluator *openings* asks it; and the reply goes on with what the re-opened turn says.
+as the evaluator *openings* asks it; and the reply goes on with what the re-opened turn says, if that does refuse. What
+refuses already is left alone: behind a refusal another is likely, and a turn that is opened there may take it back.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from rain.engines.engine import Engine
 from rain.errors import UsageError
 from rain.methods.work import Task, Text, Work, answered, planned
 from rain.preferences import Evaluator, Preference, Weighted, load, make_evaluator
+from rain.preferences.refusals import refuses
 from rain.reply import Reply
 from rain.request import Options, Prompt
 from rain.search.asks import Answer, Judge, Prefix, Score
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
 
 BETWEEN = "\n\n"
 """Stands in the reply where the turn was re-opened."""
+CLAUSES = 2
+"""Of the re-opened turn, in which it must refuse: "Unfortunately," alone does not."""
 
 
 async def reply(model: Model, prompt: Prompt, *, prefix: str, options: Options, limit: int | None) -> Reply:
@@ -51,29 +55,43 @@ def write(task: Task, reopened: tuple[int, ...]) -> Search:
     """A draft, clause by clause. reopened: tokens that end the reply's turn and open the next."""
     work, seed = Work(task), draft_seed(task.seed)
     text = Text.empty(task.begun)
-    refuses = (yield from _refuses(work, text)) if task.begun is not task.prompt else False
-    while not (refuses or work.stopped or text.ended or len(text.tokens) >= task.room):
+    said = (yield from _refusal(work, text, reopened, seed)) if task.begun is not task.prompt else None
+    while said is None and not (work.stopped or text.ended or len(text.tokens) >= task.room):
         text = yield from work.write(text, seed, task.room, task.stop, clause=True)
         if work.stopped or text.ended or len(text.tokens) >= task.room:
             break
-        refuses = yield from _refuses(work, text)
-    if not refuses:
+        said = yield from _refusal(work, text, reopened, seed)
+    if said is None:
         return work.outcome(text)
     work.rewinds = 1
-    start = Text.empty(Prefix(reopened, text.only_text(task.stop)))
-    room = min(task.room - len(text.tokens), task.settings.length_limit - start.base.length)
-    said = yield from work.write(start, seed, max(0, room), task.stop)
-    whole = text.shown(task.stop).rstrip()
-    if more := said.shown(task.stop).lstrip():  # the turn may also end at once
-        whole += BETWEEN + more
+    said = yield from work.write(said, seed, _room(task, text, said), task.stop)
+    whole = text.shown(task.stop).rstrip() + BETWEEN + said.shown(task.stop).lstrip()
     return replace(work.outcome(said), tokens=text.tokens + said.tokens, text=whole)
 
 
-def _refuses(work: Work, text: Text) -> Generator[Out, list[Answer], bool]:
-    """Whether a turn that is opened behind the reply so far would rather begin with a refusal than go along."""
-    (score,) = yield from work.answers([Judge(text.whole, work.task.prompt, False)])
+def _refusal(
+    work: Work, text: Text, reopened: tuple[int, ...], seed: int
+) -> Generator[Out, list[Answer], Text | None]:
+    """The beginning of a turn that is opened behind the reply so far, if it refuses, as it would rather than go along."""
+    task = work.task
+    if refuses(text.shown(task.stop)):
+        return None
+    (score,) = yield from work.answers([Judge(text.whole, task.prompt, False)])
     work.iterations += isinstance(score, Score)
-    return isinstance(score, Score) and score.soft < 0
+    if not isinstance(score, Score) or score.soft >= 0:
+        return None
+    said = Text.empty(Prefix(reopened, text.only_text(task.stop)))
+    room = _room(task, text, said)
+    for _ in range(CLAUSES):
+        said = yield from work.write(said, seed, room, task.stop, clause=True)
+        if refuses(said.shown(task.stop)):
+            return said
+    return None
+
+
+def _room(task: Task, text: Text, said: Text) -> int:
+    """The most tokens that the turn behind ``text`` may have."""
+    return max(0, min(task.room - len(text.tokens), task.settings.length_limit - said.base.length))
 
 
 def _with_openings(preference: Preference | Weighted | None) -> Preference:
