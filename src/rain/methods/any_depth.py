@@ -69,10 +69,8 @@ def write(task: Task, reopened: tuple[int, ...]) -> Search:
     return replace(work.outcome(said), tokens=text.tokens + said.tokens, text=whole)
 
 
-def _refusal(
-    work: Work, text: Text, reopened: tuple[int, ...], seed: int
-) -> Generator[Out, list[Answer], Text | None]:
-    """The beginning of a turn that is opened behind the reply so far, if it refuses, as it would rather than go along."""
+def _refusal(work: Work, text: Text, reopened: tuple[int, ...], seed: int) -> Generator[Out, list[Answer], Text | None]:
+    """The beginning of a turn that is opened behind the reply so far, where it would rather refuse than go along and does."""
     task = work.task
     if refuses(text.shown(task.stop)):
         return None
