@@ -250,6 +250,26 @@ def test_all_that_is_needed_to_repeat_it_is_there(tmp_path: Path) -> None:
             assert needed in text
 
 
+def test_samples_of_more_than_one_source_are_told_in_a_line(tmp_path: Path) -> None:
+    folder = made_up.run(tmp_path / "run", items=3)
+
+    def made_by(*sources: str | None) -> report.Report:
+        lines = [json.loads(line) for line in (folder / "samples.jsonl").read_text(encoding="utf-8").splitlines()]
+        told = dict(zip((line["id"] for line in lines if line["method"] == "rain"), sources, strict=True))
+        changed = [{**line, "source": told.get(line["id"], "aaaa")} for line in lines]
+        (folder / "samples.jsonl").write_text("".join(json.dumps(one) + "\n" for one in changed), encoding="utf-8")
+        return report.build([folder])
+
+    assert section(folder).sources is None  # none of them says who made it
+    assert made_by(None, None, "bbbb").sections[0].sources is None  # nor do these two
+    assert made_by("bbbb", "bbbb", "bbbb").sections[0].sources is None
+    mixed = made_by("aaaa", "bbbb", "bbbb")
+    said = "Samples were made by more than one source of RAIN: rain (1 by aaaa, 2 by bbbb)."
+    assert mixed.sections[0].sources == said
+    assert said in report.markdown(mixed)
+    assert said in report.html(mixed)
+
+
 class Page(HTMLParser):
     """What a page would load or run."""
 

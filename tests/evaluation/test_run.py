@@ -14,12 +14,14 @@ from typing import Any
 
 import pytest
 
+import rain
 from evaluation.little import evaluation, reviews, scripted
 from rain.api import Model
 from rain.engines.scripted import ScriptedEngine
 from rain.errors import EngineError, UsageError
 from rain.evaluation.records import SAMPLES, read_manifest, read_samples
 from rain.evaluation.run import IN_A_ROW, Tally, run, seed_of
+from rain.machine import digest_of, source
 from rain.search.asks import Question
 from rain.search.events import Outcome
 from rain.trace import Trace
@@ -71,6 +73,34 @@ def test_the_same_command_goes_on_and_adds_what_is_new(model: Model, tmp_path: P
     assert (out / SAMPLES).read_bytes().startswith(before)
     manifest = read_manifest(out)
     assert (manifest.n, manifest.methods, len(manifest.resumed)) == (4, ["vanilla", "rain"], 2)
+
+
+def test_a_run_that_is_gone_on_with_says_which_code_made_each_sample(
+    model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, out = reviews(tmp_path, 4), tmp_path / "run"
+    for limit, code in ((1, "code-of-monday"), (2, "code-of-friday"), (3, "code-of-friday")):
+        monkeypatch.setattr("rain.evaluation.run.source", lambda code=code: code)
+        assert go(model, data, out, limit=limit, methods="vanilla").made == 1
+    assert [sample.source for sample in read_samples(out)] == ["code-of-monday", "code-of-friday", "code-of-friday"]
+    manifest = read_manifest(out)
+    assert manifest.versions["source"] == "code-of-monday"
+    assert [each["versions"]["source"] for each in manifest.resumed] == ["code-of-friday"] * 2
+
+
+def test_the_digest_of_the_source_changes_with_any_file_and_with_nothing_else(tmp_path: Path) -> None:
+    (tmp_path / "inner").mkdir()
+    (tmp_path / "a.py").write_text("x = 1\n")
+    (tmp_path / "inner/b.py").write_text("y = 1\n")
+    first = digest_of(tmp_path)
+    (tmp_path / "notes.txt").write_text("other")
+    assert digest_of(tmp_path) == first
+    (tmp_path / "inner/b.py").write_text("y = 2\n")
+    second = digest_of(tmp_path)
+    (tmp_path / "inner/b.py").rename(tmp_path / "b.py")
+    assert len({first, second, digest_of(tmp_path)}) == 3
+    assert source() == digest_of(Path(rain.__file__).parent)
+    assert len(source()) == 12
 
 
 def test_a_run_in_two_parts_is_the_run_in_one(model: Model, tmp_path: Path) -> None:

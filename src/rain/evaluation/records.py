@@ -61,6 +61,8 @@ class Sample(Record):
     """The search's file, beside ``samples.jsonl``."""
     error: str | None = None
     """One line where the method failed; there is no reply to judge then."""
+    source: str | None = None
+    """Which code made it: :func:`rain.machine.source`; None in runs from before this was kept."""
     made: str = Field(default_factory=now)
 
 
@@ -104,6 +106,7 @@ class Manifest(Record):
     seed: int
     command: str
     versions: dict[str, str] = Field(default_factory=dict)
+    """Of RAIN, its source files (``source``), Python and the packages that a sample depends on."""
     machine: dict[str, Any] = Field(default_factory=dict)
     started: str = Field(default_factory=now)
     measures: list[str] = Field(default_factory=list)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from importlib import resources
@@ -37,6 +38,8 @@ class Section:
     """A sentence where verdicts are missing."""
     not_compared: str | None
     """A sentence where nothing is compared."""
+    sources: str | None
+    """A sentence where a method's samples were made by more than one version of RAIN's source files."""
     commands: tuple[str, ...]
     """The first one, and those that went on."""
     judges: dict[str, str]
@@ -113,6 +116,7 @@ def _section(folder: Path, against: str) -> Section:
         error=clean(errors[0]) if errors else None,
         missing=_missing(folder, manifest, samples, found),
         not_compared=None if against in methods else f"Nothing is compared: no method {against} here; see --against.",
+        sources=_sources(samples, methods),
         commands=tuple(dict.fromkeys((manifest.command, *filter(None, resumed)))),
         judges=_judges(folder, {one.judge for one in judgements}, samples),
         own_judge=_own_judge(samples),
@@ -139,6 +143,16 @@ def _missing(folder: Path, manifest: Manifest, samples: Sequence[Sample], found:
     if wanted:
         told.append(f"The suite also wants to be judged: {', '.join(wanted)}. See {how}")
     return " ".join(told) or None
+
+
+def _sources(samples: Sequence[Sample], methods: Sequence[str]) -> str | None:
+    """Samples that do not say which code made them, as older ones, are not spoken of."""
+    told = []
+    for method in methods:
+        made = Counter(sample.source for sample in samples if sample.method == method and sample.source)
+        if len(made) > 1:
+            told.append(f"{method} ({', '.join(f'{count} by {source}' for source, count in made.items())})")
+    return f"Samples were made by more than one source of RAIN: {'; '.join(told)}." if told else None
 
 
 def _main(found: Sequence[Table], manifest: Manifest) -> Table | None:

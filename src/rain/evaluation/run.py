@@ -32,7 +32,7 @@ from rain.evaluation.records import (
 )
 from rain.evaluation.suites import Loaded
 from rain.evaluation.sweep import Arm, options_of
-from rain.machine import machine
+from rain.machine import machine, source
 from rain.reply import NothingPassed, Reply
 from rain.request import Options
 from rain.search.settings import SettingsError
@@ -239,6 +239,7 @@ class _Todo:
             meta=dict(item.meta),
             trace=trace,
             error=error,
+            source=source(),
             **_said(reply),
         )
 
@@ -315,7 +316,7 @@ def _name(options: Options) -> str | None:
 
 
 def _versions() -> dict[str, str]:
-    found = {"rain": rain.__version__, "python": platform.python_version()}
+    found = {"rain": rain.__version__, "source": source(), "python": platform.python_version()}
     for package, module in (("numpy", "numpy"), ("llama-cpp-python", "llama_cpp"), ("torch", "torch")):
         if module in sys.modules:
             try:
