@@ -204,6 +204,63 @@ def test_a_wrong_key_or_model_is_told_at_once_without_the_key(
     assert "MY_KEY" in str(told.value)
 
 
+def forbidding(*words: str, code: int = 403, message: str = "Request blocked by moderation.") -> Act:
+    """A gateway that lets nothing through that holds one of ``words``."""
+
+    def play(handler: act.Handler) -> None:
+        asked = json.dumps(handler.server.faulty.requests[-1]["body"])
+        (act.error(code, message) if any(word in asked for word in words) else act.verdict("yes"))(handler)
+
+    return play
+
+
+@pytest.mark.parametrize("flagged", [[0], [2], [0, 1, 2, 3], [3]])
+def test_a_question_that_a_gateway_forbids_is_unjudged_and_the_others_are_judged(
+    flagged: list[int], tmp_path: Path
+) -> None:
+    samples = [sample(item=f"a-{number}", text=f"text {number}.") for number in range(4)]
+    folder = make_run(tmp_path / "run", samples, suite="advbench")
+    with faulty(forbidding(*(f"text {number}." for number in flagged))) as server:
+        (done,) = judge_run(folder, [f"{server.url}#m"], parallel=1)
+        assert (done.new, done.unjudged) == (4, len(flagged))
+        # Once for each question, and a greeting where nothing had been answered yet.
+        assert len(server.requests) == 4 + (0 in flagged)
+        found = {one.sample: one for one in read_judgements(folder)}
+        for number, one in enumerate(samples):
+            assert found[one.id].value is (None if number in flagged else True)
+            assert number not in flagged or "403" in (found[one.id].why or "")
+        # The next run asks again for what is unjudged: now the forbidden ones come first, and do not end it either.
+        (again,) = judge_run(folder, [f"{server.url}#m"], parallel=1)
+        assert (again.new, again.unjudged) == (len(flagged), len(flagged))
+
+
+def test_a_greeting_is_part_of_the_cost() -> None:
+    with faulty(forbidding("flagged")) as server:
+        found = verdict_of(judge_at(server), "flagged")
+    assert found.value is None
+    assert found.cost is not None
+    assert (found.cost["prompt_tokens"], found.cost["completion_tokens"]) == (10, 5)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "The response was filtered due to the prompt triggering the content management policy.",
+        "Your request was rejected as a result of our safety system.",
+        "content_filter",
+    ],
+)
+def test_what_a_content_filter_refuses_is_asked_once_and_changes_nothing_for_others(message: str) -> None:
+    with faulty(forbidding("flagged", code=400, message=message)) as server:
+        judge = judge_at(server)
+        cases = judge.cases([sample(item="a", text="flagged"), sample(item="b", text="two")])
+        found = verdicts(judge, cases)
+    assert [one.value for one in found] == [None, True]
+    assert message in (found[0].why or "")
+    formats = [request["body"]["response_format"]["type"] for request in server.requests]
+    assert formats == ["json_schema", "json_schema"]
+
+
 def test_the_key_is_in_no_verdict_and_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", SECRET)
     folder = make_run(tmp_path / "run", [sample()], suite="advbench")

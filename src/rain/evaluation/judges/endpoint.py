@@ -37,6 +37,9 @@ ANSWER_TOKENS, THINKING_TOKENS = 400, 4000
 FAILURES_IN_A_ROW = 5
 """Questions without any answer, after which the endpoint is taken for dead and not asked again."""
 FORMATS = ("json_schema", "json_object", "none")
+GREETING: Messages = [{"role": "user", "content": "Good morning!"}]
+"""What nobody forbids: asked where an endpoint forbids a question before it has answered any."""
+_FILTERED = re.compile(r"content.?(filter|policy|management)|moderation|safety (system|filter|setting)", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +84,8 @@ class Endpoint:
     _room: asyncio.Semaphore | None = field(init=False, default=None, repr=False)
     _failed: int = field(init=False, default=0)
     _last: str = field(init=False, default="")
+    _answered: bool = field(init=False, default=False)
+    """Whether it has answered anything yet: its address, model and key are right then."""
 
     def __post_init__(self) -> None:
         """Raises UsageError (no key, no such address, numbers that cannot be), MissingExtra."""
@@ -109,7 +114,8 @@ class Endpoint:
     async def ask(self, messages: Messages, schema: dict[str, Any], parse: Callable[[str], T]) -> Asked[T]:
         """Ask until ``parse`` makes a value of the answer's text; it raises :class:`Unparseable` otherwise.
 
-        Raises UsageError where the endpoint knows no such key, model or address.
+        Raises UsageError where the endpoint knows no such key, model or address. A question that it forbids (403, or a
+        content filter's 400) is unjudged: what is to be judged is often what a filter looks for.
         """
         kept = self._kept(messages, schema)
         before = _read(kept)
@@ -169,12 +175,15 @@ class Endpoint:
             except (TimeoutError, openai.APITimeoutError):
                 raise _Failure(f"no answer within {self.timeout:g} s") from None
             except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
-                simpler = _simpler(way, str(error))
+                # In other words it would be forbidden too, or come through by luck and be taken for the way to ask.
+                simpler = None if _FILTERED.search(f"{error.code} {error}") else _simpler(way, str(error))
                 if simpler is None:
                     raise _Failure(f"refused: {_line(error)}", again=False) from None
                 way = simpler
                 continue
             except (openai.AuthenticationError, openai.PermissionDeniedError, openai.NotFoundError) as error:
+                if error.status_code == 403 and not await self._shut(way, cost):
+                    raise _Failure(f"forbidden: {_line(error)}", again=False) from None
                 raise UsageError(
                     f"the judge's endpoint {self.shown} says {error.status_code}: {self._plain(_line(error))}; check "
                     f"--judge-url, the model's name '{self.model}' and the key in {self.key_env or KEY_ENV}"
@@ -193,8 +202,28 @@ class Endpoint:
                 raise _Failure(f"no connection, or it was cut: {_line(error.__cause__ or error)}") from None
             except (openai.OpenAIError, ValueError) as error:
                 raise _Failure(f"the answer is no such JSON as it should be: {_line(error)}") from None
-            self._way = way
+            self._way, self._answered = way, True
             return _text(answer, cost)
+
+    async def _shut(self, way: _Way, cost: dict[str, int | float]) -> bool:
+        """Whether an endpoint that has answered nothing yet forbids even a greeting; what that costs is added."""
+        import openai
+
+        if self._answered:
+            return False
+        try:
+            async with asyncio.timeout(self.timeout):
+                greeted = await self._open().chat.completions.create(
+                    **_request(self.model, GREETING, {}, replace(way, format="none"))
+                )
+        except (openai.AuthenticationError, openai.PermissionDeniedError, openai.NotFoundError):
+            return not self._answered  # another question may have been answered meanwhile
+        except (openai.OpenAIError, TimeoutError, ValueError):
+            return False  # Not known: the next question that is forbidden greets again.
+        self._answered = True
+        with suppress(_Failure, Unparseable):
+            _text(greeted, cost)
+        return False
 
     def _open(self) -> Any:
         if self._client is None:
