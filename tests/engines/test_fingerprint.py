@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 from pathlib import Path
 
@@ -31,16 +32,50 @@ def test_it_is_the_beginning_of_the_hash_of_the_bytes(tmp_path: Path) -> None:
     assert fingerprint.of_file(model(tmp_path, "other.gguf", b"GGUF weightz")) != fingerprint.of_file(path)
 
 
-def test_a_file_is_read_once_and_again_when_it_changes(tmp_path: Path, memory: Path) -> None:
-    path = model(tmp_path)
+def test_a_file_is_read_once_and_again_when_it_changes(
+    tmp_path: Path, memory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, whole, read = model(tmp_path), hashlib.file_digest, []
+
+    def counted(file: io.BufferedReader, name: str) -> hashlib._Hash:
+        read.append(file.name)
+        return whole(file, name)
+
+    monkeypatch.setattr("hashlib.file_digest", counted)
     first = fingerprint.of_file(path)
-    stat = path.stat()
+    assert fingerprint.of_file(path) == first
+    assert len(read) == 1
+    assert memory.is_file()
+    path.write_bytes(b"GGUF weightz")
+    assert fingerprint.of_file(path) != first
+    assert len(read) == 2
+
+
+def test_other_bytes_of_the_same_size_and_time_at_the_same_place_are_another_model(tmp_path: Path) -> None:
+    path = model(tmp_path)
+    first, stat = fingerprint.of_file(path), path.stat()
     path.write_bytes(b"GGUF weightz")
     os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
-    assert fingerprint.of_file(path) == first, "same size and time: remembered"
-    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns + 10**9))
     assert fingerprint.of_file(path) != first
-    assert memory.is_file()
+    moved = model(tmp_path, "moved.gguf", b"GGUF weighty")
+    os.utime(moved, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    os.replace(moved, path)
+    assert fingerprint.of_file(path) == hashlib.sha256(b"GGUF weighty").hexdigest()[:16]
+
+
+def test_bytes_anywhere_near_a_sampled_block_are_seen_where_no_time_tells(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    size = 40 * fingerprint.BLOCK
+    path = model(tmp_path, content=bytes(size))
+    still, seen = path.stat(), {fingerprint.of_file(path)}
+    monkeypatch.setattr(Path, "stat", lambda _self, **_: still)
+    for place in (0, fingerprint.BLOCK - 1, size - 1, size - fingerprint.BLOCK):
+        with path.open("rb+") as file:
+            file.seek(place)
+            file.write(b"x")
+        seen.add(fingerprint.of_file(path))
+    assert len(seen) == 5
 
 
 @pytest.mark.parametrize("content", ["", "{", "[1]", '{"x": 3}', "\x00"])

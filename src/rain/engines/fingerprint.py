@@ -12,6 +12,8 @@ from rain import cache
 
 LENGTH = 16
 """Hex digits of a fingerprint."""
+SAMPLED, BLOCK = 16, 4096
+"""Blocks that are read to know a file again, evenly spread from its first byte to its last, and bytes of each."""
 _PART = re.compile(r"-(\d{5})-of-(\d{5})\.gguf$", re.IGNORECASE)
 
 
@@ -23,7 +25,8 @@ def of_file(path: Path) -> str:
 def weights_hash(path: Path) -> str:
     """SHA-256 in hex of a model file, or of the hashes of all files of a model that is stored in parts.
 
-    Remembered by path, size and time, since a file of a gigabyte takes seconds. Raises OSError.
+    Remembered, since a file of a gigabyte takes seconds: by path, inode, size, both times (that of the last change of
+    the inode cannot be set back by a copy that keeps times) and the bytes of a few blocks. Raises OSError.
     """
     files = _parts(path)
     if len(files) == 1:
@@ -34,7 +37,8 @@ def weights_hash(path: Path) -> str:
 def _hash(path: Path) -> str:
     stat = path.stat()
     memory = cache.folder() / "weights.json"
-    key = f"{path.resolve()}|{stat.st_mtime_ns}|{stat.st_size}"
+    times = f"{stat.st_mtime_ns}|{stat.st_ctime_ns}"
+    key = f"{path.resolve()}|{stat.st_dev}|{stat.st_ino}|{times}|{stat.st_size}|{_sampled(path, stat.st_size)}"
     known = _read(memory)
     if key not in known:
         with path.open("rb") as file:
@@ -44,6 +48,16 @@ def _hash(path: Path) -> str:
         with contextlib.suppress(OSError):  # without a cache folder it is computed again next time
             cache.write(memory, json.dumps(known))
     return known[key]
+
+
+def _sampled(path: Path, size: int) -> str:
+    """A hash of a few blocks: milliseconds, and the bytes in them are seen to change even where no time tells."""
+    found = hashlib.blake2b(digest_size=16)
+    with path.open("rb") as file:
+        for number in range(SAMPLED):
+            file.seek(max(0, size - BLOCK) * number // (SAMPLED - 1))
+            found.update(file.read(BLOCK))
+    return found.hexdigest()
 
 
 def _parts(path: Path) -> list[Path]:
