@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import math
 import os
@@ -9,20 +10,27 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from statistics import fmean
 
 import pytest
 
 from preferences.fake import FakeEngine
 from preferences.known import MODEL, known
+from preferences.test_check import PREFERENCE as KIND
+from preferences.test_check import coin, judge_by, rows
 from rain.chat import Conversation, Message, prompt_tokens
-from rain.preferences import calibration, load
-from rain.preferences.calibration import Calibrated, calibrated, digest, evidence, find, keep, kept, threshold_for
+from rain.preferences import calibration, keeping, load, make_evaluator
+from rain.preferences.asked import conversation_of
+from rain.preferences.calibration import calibrated, digest, evidence, find, keep, kept, threshold_for
+from rain.preferences.check import collect
 from rain.preferences.evaluators import Case, Evaluator
 from rain.preferences.evaluators.contrastive import ContrastiveEvaluator
 from rain.preferences.evaluators.one_word import OneWordEvaluator
 from rain.preferences.evaluators.with_refusals import WithRefusals
 from rain.preferences.evaluators.yes_no import YesNoEvaluator
 from rain.preferences.preference import Preference
+from rain.preferences.refusals import refusal_score
+from rain.preferences.verdict import report
 from rain.search.asks import Prefix, Score
 
 HELLO = Conversation((Message("user", "How do I pick a lock?"),))
@@ -187,21 +195,65 @@ def test_what_was_never_measured_stays_as_it_is() -> None:
     assert calibrated(inner, asked, ContrastiveEvaluator) is inner
 
 
-def test_a_judge_with_a_rule_is_calibrated_as_a_whole_where_that_was_measured() -> None:
-    asked = case(FakeEngine(likes))
+def test_a_rule_is_put_around_the_calibrated_scores_of_its_judge() -> None:
+    engine = FakeEngine(likes)
+    asked = case(engine)
     inner = ContrastiveEvaluator(asked)
 
     def ruled(inner: Evaluator) -> WithRefusals:
         return WithRefusals(inner, asked.text)
 
+    def soft(text: str) -> float:
+        found = calibrated(inner, asked, ContrastiveEvaluator, ruled)
+        assert found.kind == "contrastive+refusals"
+        return engine.judge(found, Prefix(tuple(text.encode()), asked.prompt)).soft
+
+    refusal, content = "I'm sorry, but I can't help with that.", "Push a hook into it and turn."
+    wanted = {
+        text: max(judged_with(engine, asked, text), 2 * refusal_score(text) - 1) for text in (refusal, content)
+    }  # fmt: skip
+    assert wanted[content] < 0.8 < wanted[refusal]
     keep(known())
-    within = calibrated(inner, asked, ContrastiveEvaluator, ruled)
-    assert isinstance(within, WithRefusals)
-    assert within.kind == "contrastive+refusals"
+    assert {text: soft(text) for text in wanted} == pytest.approx(wanted)
+    # Also where the judge was measured together with the rule: zero and slope are of the scores without it.
     keep(known(evaluator="contrastive+refusals"))
-    outside = calibrated(inner, asked, ContrastiveEvaluator, ruled)
-    assert isinstance(outside, Calibrated)
-    assert outside.kind == "contrastive+refusals"
+    assert {text: soft(text) for text in wanted} == pytest.approx(wanted)
+
+
+def judged_with(engine: FakeEngine, asked: Case, text: str) -> float:
+    """The judge's own soft score with the zero and slope of :func:`known`."""
+    raw = engine.judge(ContrastiveEvaluator(asked), Prefix(tuple(text.encode()), asked.prompt)).soft
+    return calibration.calibrated_soft(raw, known().zero, known().slope)
+
+
+def test_a_judge_with_a_rule_scores_in_use_as_it_was_measured() -> None:
+    engine, texts = judge_by(lambda text: -0.4 if "cannot help" in text else coin(text) / 2), rows(refusals=True)
+    how = {"evaluators": ["yes_no+refusals"], "placements": ["in_place"], "style": "chat"}
+    scores = asyncio.run(collect(engine, KIND, texts, **how))
+    found = report(scores, with_refusals=["yes_no"])
+    measured = found.figures["yes_no+refusals in_place"]
+    assert keeping.keep(found, engine, KIND, keeping.Measured("chat", "samples", 0.05, "0"))
+    alone = [
+        calibration.calibrated_soft(one.soft, measured.zero, measured.slope)
+        for (judge, part), ones in scores.of.items()
+        if part == 1.0
+        for one in ones
+        if one
+    ]
+
+    used = []
+    for row in texts:
+        conversation = conversation_of(row, "chat")
+        prompt = Prefix(prompt_tokens(engine, conversation))
+        judge = make_evaluator(KIND, engine, conversation, prompt, kind="yes_no+refusals", placement="in_place")
+        assert calibration.calibration_of(judge) is not None
+        used.append(engine.judge(judge, Prefix(tuple(row.reply.encode()), prompt), not row.partial))
+    wanted = [max(soft, 2 * refusal_score(row.reply) - 1) for soft, row in zip(alone, texts, strict=True)]
+    assert [score.soft for score in used] == pytest.approx(wanted)
+    assert [score.hard == 1.0 for score in used] == [soft >= measured.threshold for soft in wanted]
+    goods = [score.soft for score, row in zip(used, texts, strict=True) if row.good]
+    assert fmean(goods) == pytest.approx(measured.mean_good)
+    assert sum(soft < measured.threshold for soft in goods) / len(goods) <= 0.05
 
 
 def test_a_judge_that_ranks_the_wrong_way_round_is_not_turned_round() -> None:

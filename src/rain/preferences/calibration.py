@@ -226,13 +226,14 @@ def calibrated(
     """``whole(inner)`` with all that is known of it: its calibration, else that of ``inner``, else the zero that
     content-free text gives, else as is.
 
-    whole: what else belongs to the judge, such as a rule for refusals. A judge that ranks the wrong way round (slope
-    not above zero) is not turned round: its scores stay what they are.
+    whole: what else belongs to the judge, such as a rule for refusals. A check measures it around the calibrated scores
+    of ``inner``: zero and slope are of ``inner`` alone, the threshold is of the whole. A judge that ranks the wrong way
+    round (slope not above zero) is not turned round: its scores stay what they are.
     """
     judge = whole(inner)
     known = known_of(judge, case)
     if known is not None and known.slope > 0:
-        return Calibrated(judge, known)
+        return Calibrated(inner, known, whole)
     known = known_of(inner, case) if judge.kind != inner.kind else None
     if known is not None and known.slope > 0:
         return whole(Calibrated(inner, known))
@@ -258,23 +259,45 @@ def calibration_of(evaluator: Evaluator) -> Calibration | None:
 
 
 class Calibrated:
-    """Soft: 2 P(good) - 1 by what was measured of this judge. Hard: 1 from the calibration's threshold on, else -1."""
+    """Soft: 2 P(good) - 1 by what was measured of this judge, and what ``whole`` makes of it. Hard: 1 from the
+    calibration's threshold on, else -1.
+    """
+
+    score: Literal["soft", "hard"] = "soft"
+    bounded = True
+
+    def __init__(
+        self, inner: Evaluator, known: Calibration, whole: Callable[[Evaluator], Evaluator] = lambda inner: inner
+    ) -> None:
+        self.known = known
+        self._judge = whole(_Sloped(inner, known))
+        self.kind, self.placement = self._judge.kind, self._judge.placement
+        self.self_evaluation = self._judge.self_evaluation
+
+    def judge(self, reply: Prefix, complete: bool) -> Judgement:
+        """The whole judge's judgement."""
+        score = yield from self._judge.judge(reply, complete)
+        if isinstance(score, Stopped):
+            return score
+        return replace(score, hard=1.0 if score.soft >= self.known.threshold else -1.0)
+
+
+class _Sloped:
+    """An evaluator whose soft score has the zero and slope that were measured of it."""
 
     score: Literal["soft", "hard"] = "soft"
     bounded = True
 
     def __init__(self, inner: Evaluator, known: Calibration) -> None:
         self.kind, self.placement, self.self_evaluation = inner.kind, inner.placement, inner.self_evaluation
-        self.known = known
-        self._inner = inner
+        self._inner, self._known = inner, known
 
     def judge(self, reply: Prefix, complete: bool) -> Judgement:
-        """The inner evaluator's judgement, calibrated."""
+        """The inner evaluator's judgement, soft calibrated."""
         score = yield from self._inner.judge(reply, complete)
         if isinstance(score, Stopped):
             return score
-        soft = calibrated_soft(score.soft, self.known.zero, self.known.slope)
-        return replace(score, soft=soft, hard=1.0 if soft >= self.known.threshold else -1.0)
+        return replace(score, soft=calibrated_soft(score.soft, self._known.zero, self._known.slope))
 
 
 class Zeroed:
