@@ -34,6 +34,7 @@ class Faulty:
 class Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        self.asked: str = body["messages"][-1]["content"]
         faulty: Faulty = self.server.faulty
         headers = {name.lower(): value for name, value in self.headers.items()}
         faulty.next({"at": time.monotonic(), "body": body, "headers": headers})(self)

@@ -29,6 +29,14 @@ def verdicts(
     judge_key_env: Annotated[
         str | None, typer.Option("--judge-key-env", help="The variable with its key; default OPENAI_API_KEY.")
     ] = None,
+    measure: Annotated[
+        str | None,
+        typer.Option("--measure", help="Which of the judge's measures, separated by commas; better compares replies."),
+    ] = None,
+    against: Annotated[
+        str | None,
+        typer.Option("--against", metavar="METHOD", help="What better compares the others with; default vanilla."),
+    ] = None,
     json: options.Json = False,
 ) -> int:
     """Let judges judge the samples of a run that they have not judged; no model is loaded.
@@ -38,6 +46,8 @@ def verdicts(
         rain eval verdicts build/eval/hh --judge refusal,ai:gpt-4o
 
         rain eval verdicts build/eval/hh --judge ai:MODEL --judge-url http://127.0.0.1:8000/v1
+
+        rain eval verdicts build/eval/hh --judge ai:gpt-4o --measure better --against best-of-n
     """
     from rain.evaluation.summary import summary, table
 
@@ -48,7 +58,11 @@ def verdicts(
         raise UsageError("--judge self: the model must be there; ask for it in the command that made the run")
     if not (run / "samples.jsonl").is_file():
         raise UsageError(f"{run}: is no folder of a run; give what was --out of rain eval")
-    judge_samples(run, names, {"harm_data": harm_data, "url": judge_url, "key_env": judge_key_env})
+    measures = None if measure is None else [name.strip() for name in measure.split(",") if name.strip()]
+    if measures == []:
+        raise UsageError("--measure: name a measure, as in --measure better")
+    judging = {"harm_data": harm_data, "url": judge_url, "key_env": judge_key_env}
+    judge_samples(run, names, {**judging, "measures": measures, "against": against})
     found = summary(run)
     print(json_module.dumps(found, ensure_ascii=False) if json else table(found))
     return 0

@@ -35,6 +35,8 @@ JUDGES = {
     "ai:MODEL": "a model behind an OpenAI-compatible endpoint; also http://host:port/v1#MODEL",
 }
 SIDECAR = "judges.json"
+BETTER = "better"
+"""The measure of two replies side by side."""
 
 Key: TypeAlias = tuple[str, str | None, str, str]
 """Sample, the other sample, judge, measure."""
@@ -68,6 +70,8 @@ class Judge(Protocol):
     name: str
     independent: bool = True
     """Whether the judge is another than the model that is judged."""
+    against: str | None = None
+    """The method whose replies it compares the others with; None where it looks at one reply at a time."""
 
     def begin(self, manifest: Manifest) -> None:
         """Told, first of all, which run it will judge. Raises UsageError where it cannot judge such a one."""
@@ -94,9 +98,9 @@ class Options(TypedDict, total=False):
     """Keyword arguments of :func:`judge_run`."""
 
     measures: Sequence[str] | None
-    """For an AI judge: what to ask; default the suite's own."""
+    """What is judged; default all that a judge measures, by an AI judge the suite's own measures."""
     against: str | None
-    """For an AI judge: the method that all others are compared with; default vanilla."""
+    """For an AI judge: the method whose replies all others stand beside in ``better``; default vanilla."""
     url: str | None
     """The AI judge's endpoint; default OPENAI_BASE_URL, else OpenAI's."""
     key_env: str | None
@@ -137,7 +141,7 @@ def judge_run(folder: str | Path, names: Sequence[str], **options: Unpack[Option
     from rain.api import run
 
     judges = [make(name, **options) for name in dict.fromkeys(names)]
-    return run(_judge_all(Path(folder), judges, options.get("progress")))
+    return run(_judge_all(Path(folder), judges, options))
 
 
 def check_names(names: Sequence[str], **options: Unpack[Options]) -> None:
@@ -197,9 +201,7 @@ def key_of(one: Judgement) -> Key:
     return one.sample, one.other, one.judge, one.measure
 
 
-async def _judge_all(
-    folder: Path, judges: Sequence[Judge], progress: Callable[[str, int, int], None] | None
-) -> list[Judged]:
+async def _judge_all(folder: Path, judges: Sequence[Judge], options: Options) -> list[Judged]:
     manifest = read_manifest(folder)
     told = _told(folder)
     for judge in judges:
@@ -218,21 +220,42 @@ async def _judge_all(
         raise UsageError(
             f"{folder} holds no replies to judge; make some with rain eval {manifest.suite} --out {folder}"
         )
+    asked = [(judge, _asked(judge, samples, options)) for judge in judges]
     with Appender(folder / JUDGEMENTS) as out:  # first, since it mends what a crash has cut
         known = {key_of(one): one for one in read_judgements(folder)}
-        return [await _judge(folder, judge, samples, known, out, progress) for judge in judges]
+        return [await _judge(folder, judge, cases, known, out, options.get("progress")) for judge, cases in asked]
+
+
+def _asked(judge: Judge, samples: Sequence[Sample], options: Options) -> list[Case]:
+    """The judge's cases, of those measures and against that method that were asked for.
+
+    Raises UsageError: it has no such measure here, there are no replies of that method, or nothing is compared with it.
+    """
+    cases, wanted, against = judge.cases(samples), options.get("measures"), options.get("against")
+    methods = dict.fromkeys(sample.method for sample in samples)
+    opponent = against or (judge.against if BETTER in (wanted or ()) else None)
+    if opponent and opponent not in methods:
+        raise UsageError(f"--against {opponent}: there are no replies of it; there are {', '.join(methods)}")
+    able = dict.fromkeys(case.measure for case in cases)
+    for measure in wanted or ():
+        if measure not in able:
+            raise UsageError(f"--measure {measure}: {judge.name} measures {', '.join(able) or 'nothing'} here")
+    cases = [case for case in cases if not wanted or case.measure in wanted]
+    if against and not any(case.other for case in cases):
+        raise UsageError(f"--against {against}: {judge.name} compares nothing with it; ask with --measure {BETTER}")
+    return cases
 
 
 async def _judge(
     folder: Path,
     judge: Judge,
-    samples: Sequence[Sample],
+    cases: Sequence[Case],
     known: dict[Key, Judgement],
     out: Appender,
     progress: Callable[[str, int, int], None] | None,
 ) -> Judged:
     todo = []
-    for case in judge.cases(samples):
+    for case in cases:
         before = known.get(_key(case, judge.name))
         if before is None or before.value is None or _empty(case):
             todo.append(case)
