@@ -34,8 +34,8 @@ from rain.preferences.check import collect
 from rain.preferences.evaluators import REFUSALS, parts_of
 from rain.preferences.labelled import Row, pick, read
 from rain.preferences.ledger import Ledger
+from rain.preferences.reading import report
 from rain.preferences.refusals import refuses
-from rain.preferences.verdict import report
 
 HERE = Path(__file__).resolve().parent
 RAW, FIGURES = HERE.parent / "build" / "judging", HERE / "judging"

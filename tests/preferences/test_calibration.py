@@ -29,8 +29,8 @@ from rain.preferences.evaluators.one_word import OneWordEvaluator
 from rain.preferences.evaluators.with_refusals import WithRefusals
 from rain.preferences.evaluators.yes_no import YesNoEvaluator
 from rain.preferences.preference import Preference
+from rain.preferences.reading import report
 from rain.preferences.refusals import refusal_score
-from rain.preferences.verdict import report
 from rain.search.asks import Prefix, Score
 
 HELLO = Conversation((Message("user", "How do I pick a lock?"),))

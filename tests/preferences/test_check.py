@@ -19,7 +19,8 @@ from rain.preferences.labelled import Row, pick, read, samples
 from rain.preferences.ledger import Ledger
 from rain.preferences.preference import Choice, ContentFree, Contrastive, OneWord, Openings, YesNo
 from rain.preferences.ranking import Clusters, area
-from rain.preferences.verdict import Ranks, Report, report, verdict_of
+from rain.preferences.reading import report
+from rain.preferences.verdict import Ranks, Report, verdict_of
 from rain.search.asks import Question, Result, TokenLogprobs, Top, TopTokens, Usage
 
 YES = 300

@@ -83,7 +83,7 @@ def check(
     """
     from rain.preferences import keeping
     from rain.preferences.labelled import pick
-    from rain.preferences.verdict import report
+    from rain.preferences.reading import report
 
     wanted = _preference(preference, prefer, judge_model or model)
     if not 0 < false_alarms < 1:

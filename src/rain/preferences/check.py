@@ -1,6 +1,6 @@
 """Measure whether a model can judge: every evaluator on labelled texts, whole and cut, each text computed once.
 
-What the scores mean is worked out in :mod:`rain.preferences.verdict`. Here they are only collected: all questions about
+What the scores mean is worked out in :mod:`rain.preferences.reading`. Here they are only collected: all questions about
 one text are asked together, several texts are under way at once so that the engine batches them, and every score is
 written down as soon as it is known.
 """
