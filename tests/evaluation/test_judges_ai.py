@@ -265,12 +265,16 @@ def test_the_key_is_in_no_verdict_and_no_file(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setenv("OPENAI_API_KEY", SECRET)
     folder = make_run(tmp_path / "run", [sample()], suite="advbench")
     with faulty(act.error(500, f"your key is {SECRET}")) as server:
-        name = server.url.replace("//", f"//me:{SECRET}@") + "#m"
+        name = server.url.replace("//", f"//me:{SECRET}@") + f"?key={SECRET}#m"
         judge_run(folder, [name], attempts=1)
     files = [path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()]
     assert files
     assert all(SECRET.encode() not in data for data in files)
     assert SECRET not in repr(judge_at(server).endpoint)
+    for secret in (f"//me@{SECRET}/@", f"//{SECRET}/x@", f"//{SECRET}?@"):
+        made = make(server.url.replace("//", secret) + "#m")
+        assert isinstance(made, AiJudge)
+        assert made.endpoint.shown == server.url
 
 
 def test_a_verdict_is_kept_and_costs_nothing_the_second_time() -> None:
@@ -394,6 +398,7 @@ def test_both_orders_differ_in_nothing_but_the_order() -> None:
         ("http://127.0.0.1:1/v1", {}, "which model"),
         ("ai:m", {}, "OPENAI_API_KEY"),
         ("ai:m", {"url": "ftp://x"}, "expected an address"),
+        ("ai:m", {"url": "http://me:pa/ss@127.0.0.1:1/v1"}, "number as the port"),
         ("ai:m", {"url": "http://127.0.0.1:1/v1", "key_env": "NO_SUCH_KEY"}, "NO_SUCH_KEY"),
         ("ai:m", {"url": "http://127.0.0.1:1/v1", "measures": ["nice"]}, "no measure 'nice'"),
         ("ai:m", {"url": "http://127.0.0.1:1/v1", "attempts": 0}, "above zero"),

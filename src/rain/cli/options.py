@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 import sys
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from rain.addresses import without_secrets
 from rain.errors import UsageError
 from rain.search.budget import Budget
 
@@ -182,5 +182,5 @@ class _Nothing:
 
 
 def command_line() -> str:
-    """The command as it was given; a password in an address is nobody's business."""
-    return re.sub(r"(?<=://)[^/@\s']+@", "", shlex.join(["rain", *sys.argv[1:]]))
+    """The command as it was given; a password or a key in an address is nobody's business."""
+    return shlex.join(["rain", *map(without_secrets, sys.argv[1:])])

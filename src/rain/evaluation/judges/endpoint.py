@@ -22,6 +22,7 @@ from typing import Any, Generic, TypeAlias, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
 from rain import cache
+from rain.addresses import without_secrets
 from rain.errors import MissingExtra, UsageError
 
 T = TypeVar("T")
@@ -96,6 +97,13 @@ class Endpoint:
         parts = urlsplit(self.url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise UsageError(f"--judge-url {self.shown}: expected an address such as http://127.0.0.1:8000/v1")
+        try:
+            _ = parts.port
+        except ValueError:  # It is not shown: what is read as a port may be a password.
+            raise UsageError(
+                "--judge-url: expected http://host:port/v1 with a number as the port; in a name or password write "
+                "/ ? # @ as %2F %3F %23 %40"
+            ) from None
         if self.attempts < 1 or self.parallel < 1 or self.timeout <= 0:
             raise UsageError("a judge's attempts, parallel questions and timeout must be above zero")
         key = os.environ.get(self.key_env or KEY_ENV, "").strip()
@@ -107,9 +115,8 @@ class Endpoint:
 
     @property
     def shown(self) -> str:
-        """The address without a name and password that may stand in it."""
-        parts = urlsplit(self.url)
-        return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment=""))
+        """The address without a name, password or query that may stand in it."""
+        return urlunsplit(urlsplit(without_secrets(self.url))._replace(query="", fragment=""))
 
     async def ask(self, messages: Messages, schema: dict[str, Any], parse: Callable[[str], T]) -> Asked[T]:
         """Ask until ``parse`` makes a value of the answer's text; it raises :class:`Unparseable` otherwise.
