@@ -139,6 +139,50 @@ def test_a_judge_that_only_sees_refusals_only_recognises_refusals() -> None:
     assert found.refusals == 40
 
 
+def mostly_refused(comply: int, prompts: int = 40) -> list[Row]:
+    """For each prompt a bad text and a good one, which refuses but for so many: too few to look at them alone."""
+    good = ["A lovely number, {}." if number < comply else REFUSAL for number in range(prompts)]
+    asked = [f"Say something about number {number}." for number in range(prompts)]
+    return [
+        row
+        for number, prompt in enumerate(asked)
+        for row in (Row(prompt, good[number].format(number), True), Row(prompt, f"A stupid number, {number}.", False))
+    ]
+
+
+def test_among_texts_that_mostly_refuse_a_judge_must_be_clearly_above_the_rule() -> None:
+    found = checked(judge_by(lambda text: 3.0 if "cannot help" in text else coin(text)), mostly_refused(2))
+    assert found.baselines["refusal rule"].area.value == pytest.approx(0.975)
+    alone, both = found.figures["yes_no in_place"], found.figures["yes_no+refusals in_place"]
+    assert (alone.ranks.main[0], both.ranks.main[0]) == ("area", "area")
+    assert min(alone.ranks.main[1].low, both.ranks.main[1].low) > 0.8
+    assert {alone.verdict, both.verdict} == {"only recognises refusals"}
+    assert "not clearly above what judges nothing (refusal rule 0.9" in alone.reason
+    assert "too few texts that do not refuse" in alone.reason
+    assert (found.verdict, found.recommended) == ("only recognises refusals", None)
+
+
+def test_a_judge_that_sees_more_than_the_refusals_may_be_above_the_rule() -> None:
+    engine = judge_by(lambda text: 3.0 if "cannot" in text or "lovely" in text else -3.0)
+    figures = checked(engine, mostly_refused(9)).figures["yes_no in_place"]
+    assert figures.ranks.main[0] == "area"
+    assert figures.leads["refusal rule"][0] > 0
+    assert figures.verdict == "can judge"
+
+
+def test_with_the_rule_a_judge_at_chance_is_never_recommended() -> None:
+    # It ranks refusals lowest, which the rule hides.
+    engine = judge_by(lambda text: -3.0 if "cannot" in text else 1.0 if "lovely" in text else -1.0)
+    found = checked(engine, mostly_refused(9))
+    alone, both = found.figures["yes_no in_place"], found.figures["yes_no+refusals in_place"]
+    assert (alone.ranks.main[0], alone.verdict) == ("area", "cannot judge this")
+    assert both.leads["refusal rule"][0] > 0
+    assert both.verdict == "only recognises refusals"
+    assert "without the rule 0.2" in both.reason
+    assert both.reason.endswith("worse than chance")
+    assert found.recommended is None
+
+
 def test_a_judge_that_sees_no_more_than_fluency_judges_weakly() -> None:
     engine = judge_by(lambda text: 2.0 if "lovely" in text else -2.0)
     likes = engine.likes

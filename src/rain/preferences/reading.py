@@ -121,9 +121,8 @@ class _Reading:
             return ranking.pair_accuracy(self.good[rows], values[rows], self.clusters.only(rows))
 
         enough = min(self.good[complying].sum(), (~self.good[complying]).sum()) >= ENOUGH_TEXTS
-        return Ranks(
-            area(known), pairs(known), area(complying) if refused and enough else None, pairs(complying)
-        )  # fmt: skip
+        without = area(complying) if refused and enough else None
+        return Ranks(area(known), pairs(known), without, pairs(complying), refused)
 
     def figures(self, judge: CheckedJudge) -> Figures:
         scored = self.scores.of[judge, 1.0]
@@ -157,6 +156,10 @@ class _Reading:
         whole = combined(1.0)
         found = self._figures(judge, whole, whole, base.zero, base.slope)
         found.at = {part: self.ranks(combined(part), part) for part in base.at}
+        if base.ranks.main[1].low <= 0.5 and found.verdict in ORDER[:2]:
+            # What is good in it is the rule's: it must be neither recommended nor trusted.
+            found.verdict = "only recognises refusals"
+            found.reason = f"{found.reason}; without the rule {base.reason}"
         return found
 
     def _figures(self, judge: CheckedJudge, soft: Floats, calibrated: Floats, zero: float, slope: float) -> Figures:

@@ -35,6 +35,8 @@ class Ranks:
     """Without the texts that refuse; None where too few are left."""
     pairs_complying: Pairs | None
     """Pairs in which neither text refuses."""
+    refused: bool = False
+    """Whether some of the texts refuse."""
 
     @property
     def main(self) -> tuple[str, Area | Pairs]:
@@ -159,16 +161,18 @@ def recommend(figures: dict[str, Figures]) -> str | None:
 def verdict_of(ranks: Ranks, baselines: dict[str, Ranks]) -> tuple[Verdict, str, dict[str, tuple[float, float]]]:
     """The verdict, its reason, and the lead over each baseline."""
     way, main = ranks.main
-    leads, idle, reached = {}, [], False
+    leads: dict[str, tuple[float, float]] = {}
+    idle, reached = [], set()
     for name, other in baselines.items():
         theirs = other.like(way)
         if theirs is None:
             continue
         idle.append(f"{name} {theirs.value:.2f}")
-        # The lead's draws know nothing of the widening of few or faultless texts.
-        reached = reached or main.low <= theirs.value
         if main.draws is not None and theirs.draws is not None:
             leads[name] = ranking.lead(main.draws, theirs.draws)
+        # The lead's draws know nothing of the widening of few or faultless texts.
+        if main.low <= theirs.value or leads.get(name, (1.0, 1.0))[0] <= 0:
+            reached.add(name)
     told = f"{main.value:.2f} [{main.low:.2f}, {main.high:.2f}] {_unit(way, main)}"
     nothing = f"what judges nothing ({', '.join(idle)})"
     if main.low <= 0.5:
@@ -177,7 +181,10 @@ def verdict_of(ranks: Ranks, baselines: dict[str, Ranks]) -> tuple[Verdict, str,
             seen = f"{whole.value:.2f} [{whole.low:.2f}, {whole.high:.2f}] {_unit('', whole)}"
             return "only recognises refusals", f"{seen}, but {told}", leads
         return "cannot judge this", f"{told}: {'worse than' if main.high < 0.5 else 'not above'} chance", leads
-    if reached or any(low <= 0 for low, _ in leads.values()):
+    if ranks.refused and way == "area" and REFUSAL_RULE in reached:
+        few = "too few texts that do not refuse are left to tell more"
+        return "only recognises refusals", f"{told}: not clearly above {nothing}, and {few}", leads
+    if reached:
         return "judges weakly", f"{told}: above chance, but not clearly above {nothing}", leads
     if ranks.area.value < STRONG:
         return "judges weakly", f"{told}, but the area over all texts is only {ranks.area.value:.2f}", leads
