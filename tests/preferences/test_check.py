@@ -183,13 +183,15 @@ def test_with_the_rule_a_judge_at_chance_is_never_recommended() -> None:
     assert found.recommended is None
 
 
-def test_a_judge_that_sees_no_more_than_fluency_judges_weakly() -> None:
+@pytest.mark.parametrize("lovely", [-3.0, -0.5])
+def test_a_judge_that_sees_no_more_than_fluency_judges_weakly(lovely: float) -> None:
+    """Be the good texts the less likely ones or the likelier."""
     engine = judge_by(lambda text: 2.0 if "lovely" in text else -2.0)
     likes = engine.likes
 
     def also_fluent(context: str, token: int) -> float:
         asks = "Is it" in context
-        return likes(context, token) if asks else (-3.0 if "lovely" in context.split("assistant\n")[-1] else -1.0)
+        return likes(context, token) if asks else (lovely if "lovely" in context.split("assistant\n")[-1] else -1.0)
 
     engine.likes = also_fluent
     found = checked(engine, rows())

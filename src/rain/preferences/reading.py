@@ -90,6 +90,9 @@ class _Reading:
         }
         known = np.isfinite(self.fluency[1.0])
         self.baselines = [REFUSAL_RULE, FLUENCY] if _both(self.good[known]) else [REFUSAL_RULE]
+        if FLUENCY in self.baselines and self.ranks(self.fluency[1.0], 1.0).main[1].value < 0.5:
+            # Where the likelier text is the better one, that is what a judge must be above.
+            self.fluency = {part: -values for part, values in self.fluency.items()}
 
     def both_kinds(self, judge: CheckedJudge) -> bool:
         """Whether it judged good and bad texts."""
