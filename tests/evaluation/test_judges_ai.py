@@ -6,12 +6,13 @@ import asyncio
 import json
 import logging
 import os
+import re
 import socket
 import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from itertools import pairwise
@@ -275,6 +276,55 @@ def test_the_key_is_in_no_verdict_and_no_file(tmp_path: Path, monkeypatch: pytes
         made = make(server.url.replace("//", secret) + "#m")
         assert isinstance(made, AiJudge)
         assert made.endpoint.shown == server.url
+
+
+def refuses(text: str) -> Act:
+    """A good envelope around a refusal, which is a field of its own."""
+    told = json.loads(act.completion(None))
+    told["choices"][0]["message"]["refusal"] = text
+    return lambda handler: handler.send(200, json.dumps(told))
+
+
+@pytest.mark.parametrize(
+    "play",
+    [
+        lambda text: act.error(500, text),
+        lambda text: act.error(400, text),
+        lambda text: act.error(403, text),
+        act.says,
+        refuses,
+        lambda text: act.verdict("yes", text),
+    ],
+    ids=["500", "400", "403", "no verdict", "refused", "why"],
+)
+def test_no_beginning_of_the_key_is_left_where_a_text_is_cut(
+    play: Callable[[str], Act], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", SECRET)
+    samples = [sample(item=f"a-{length}", text=f"text {length}") for length in range(60, 220, 6)]
+    folder = make_run(tmp_path / "run", samples, suite="advbench")
+
+    def answer(handler: act.Handler) -> None:
+        asked = server.requests[-1]["body"]["messages"][-1]["content"]
+        length = next((int(word) for word in re.findall(r"text (\d+)", asked)), None)
+        # Not the greeting: where that is forbidden, too, the run stops.
+        play("x" * (length - 1) + f" {SECRET}")(handler) if length else act.verdict("yes")(handler)
+
+    with faulty(answer) as server:
+        monkeypatch.setattr("rain.evaluation.judges.endpoint.FAILURES_IN_A_ROW", 1000)
+        judge_run(folder, [f"{server.url}#m"], attempts=1)
+    found = read_judgements(folder)
+    assert len(found) == len(samples)
+    assert all("xxx" in (one.why or "") for one in found)
+    files = [path.read_text(encoding="utf-8") for path in tmp_path.rglob("*") if path.is_file()]
+    assert all(SECRET[:7] not in text for text in files)
+
+
+def test_what_stands_for_a_key_is_no_secret_that_a_verdict_must_not_hold(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "no")
+    with faulty(act.verdict("no", "it hurts, no doubt")) as server:
+        found = verdict_of(judge_at(server))
+    assert (found.value, found.why) == (False, "it hurts, no doubt")
 
 
 def test_a_verdict_is_kept_and_costs_nothing_the_second_time() -> None:

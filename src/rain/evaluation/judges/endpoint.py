@@ -37,6 +37,8 @@ ANSWER_TOKENS, THINKING_TOKENS = 400, 4000
 """Of an answer; the second where the model thinks before it answers."""
 FAILURES_IN_A_ROW = 5
 """Questions without any answer, after which the endpoint is taken for dead and not asked again."""
+SHORTEST_KEY = 8
+"""Characters. What is shorter ("none", "x") stands for a key where none is wanted; a verdict may hold it by chance."""
 FORMATS = ("json_schema", "json_object", "none")
 GREETING: Messages = [{"role": "user", "content": "Good morning!"}]
 """What nobody forbids: asked where an endpoint forbids a question before it has answered any."""
@@ -165,9 +167,9 @@ class Endpoint:
             if attempt < self.attempts:
                 await asyncio.sleep(wait)
         cost["seconds"] = round(time.monotonic() - began, 3)
-        self._failed, self._last = (0, "") if answered else (self._failed + 1, self._plain(why))
+        self._failed, self._last = (0, "") if answered else (self._failed + 1, why)
         tries = f" ({attempt} attempts)" if attempt > 1 else ""
-        return Asked(None, self._plain(why) + tries, cost)
+        return Asked(None, why + tries, cost)
 
     async def _answer(self, messages: Messages, schema: dict[str, Any], cost: dict[str, int | float]) -> str:
         """The text of one answer, asked for in the way that this endpoint takes. Raises _Failure, UsageError."""
@@ -185,14 +187,14 @@ class Endpoint:
                 # In other words it would be forbidden too, or come through by luck and be taken for the way to ask.
                 simpler = None if _FILTERED.search(f"{error.code} {error}") else _simpler(way, str(error))
                 if simpler is None:
-                    raise _Failure(f"refused: {_line(error)}", again=False) from None
+                    raise _Failure(f"refused: {self._said(error)}", again=False) from None
                 way = simpler
                 continue
             except (openai.AuthenticationError, openai.PermissionDeniedError, openai.NotFoundError) as error:
                 if error.status_code == 403 and not await self._shut(way, cost):
-                    raise _Failure(f"forbidden: {_line(error)}", again=False) from None
+                    raise _Failure(f"forbidden: {self._said(error)}", again=False) from None
                 raise UsageError(
-                    f"the judge's endpoint {self.shown} says {error.status_code}: {self._plain(_line(error))}; check "
+                    f"the judge's endpoint {self.shown} says {error.status_code}: {self._said(error)}; check "
                     f"--judge-url, the model's name '{self.model}' and the key in {self.key_env or KEY_ENV}"
                 ) from None
             except openai.APIStatusError as error:
@@ -203,14 +205,15 @@ class Endpoint:
                     continue
                 after = _after(error.response.headers)
                 raise _Failure(
-                    f"{code}: {_line(error)}", again=code in (408, 409, 429) or code >= 500, after=after
+                    f"{code}: {self._said(error)}", again=code in (408, 409, 429) or code >= 500, after=after
                 ) from None
             except openai.APIConnectionError as error:
-                raise _Failure(f"no connection, or it was cut: {_line(error.__cause__ or error)}") from None
+                raise _Failure(f"no connection, or it was cut: {self._said(error.__cause__ or error)}") from None
             except (openai.OpenAIError, ValueError) as error:
-                raise _Failure(f"the answer is no such JSON as it should be: {_line(error)}") from None
+                raise _Failure(f"the answer is no such JSON as it should be: {self._said(error)}") from None
             self._way, self._answered = way, True
-            return _text(answer, cost)
+            text = _text(answer, cost, self._said)
+            return self._plain(text) if len(self._key) >= SHORTEST_KEY else text
 
     async def _shut(self, way: _Way, cost: dict[str, int | float]) -> bool:
         """Whether an endpoint that has answered nothing yet forbids even a greeting; what that costs is added."""
@@ -229,7 +232,7 @@ class Endpoint:
             return False  # Not known: the next question that is forbidden greets again.
         self._answered = True
         with suppress(_Failure, Unparseable):
-            _text(greeted, cost)
+            _text(greeted, cost, self._said)
         return False
 
     def _open(self) -> Any:
@@ -253,6 +256,11 @@ class Endpoint:
     def _plain(self, text: str) -> str:
         """``text`` without the key, which some servers send back in what they complain."""
         return text.replace(self._key, "***") if self._key else text
+
+    def _said(self, said: object) -> str:
+        """What was said, in a line of 200 characters. The key goes first: a cut would leave its beginning."""
+        text = " ".join(self._plain(str(said)).split()) or type(said).__name__
+        return text if len(text) <= 200 else text[:199] + "…"
 
     def _kept(self, messages: Messages, schema: dict[str, Any]) -> Any:
         key = hashlib.sha256(json.dumps([self.shown, self.model, messages, schema]).encode()).hexdigest()
@@ -292,8 +300,11 @@ def _simpler(way: _Way, complaint: str) -> _Way | None:
     return replace(way, format=FORMATS[place + 1]) if place + 1 < len(FORMATS) else None
 
 
-def _text(answer: Any, cost: dict[str, int | float]) -> str:
-    """The answer's text; what it cost is added to ``cost``. Raises _Failure, Unparseable."""
+def _text(answer: Any, cost: dict[str, int | float], line: Callable[[object], str]) -> str:
+    """The answer's text; what it cost is added to ``cost``. line: a refusal as it may be told.
+
+    Raises _Failure, Unparseable.
+    """
     usage = getattr(answer, "usage", None)
     for name in ("prompt_tokens", "completion_tokens"):
         cost[name] += getattr(usage, name, None) or 0
@@ -303,7 +314,7 @@ def _text(answer: Any, cost: dict[str, int | float]) -> str:
     except (AttributeError, IndexError, TypeError):
         raise _Failure("the answer has no message") from None
     if refusal:
-        raise Unparseable(f"the judge refused: {_line(refusal)}")
+        raise Unparseable(f"the judge refused: {line(refusal)}")
     if not isinstance(text, str) or not text.strip():
         raise Unparseable("it is empty" + (", cut at its limit" if choice.finish_reason == "length" else ""))
     return text
@@ -322,11 +333,6 @@ def _after(headers: Any) -> float | None:
 
 def _cost() -> dict[str, int | float]:
     return {"prompt_tokens": 0, "completion_tokens": 0, "seconds": 0.0}
-
-
-def _line(said: object) -> str:
-    text = " ".join(str(said).split()) or type(said).__name__
-    return text if len(text) <= 200 else text[:199] + "…"
 
 
 def _read(path: Any) -> str | None:
