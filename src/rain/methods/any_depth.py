@@ -70,7 +70,7 @@ def write(task: Task, reopened: tuple[int, ...]) -> Search:
 
 
 def _refusal(work: Work, text: Text, reopened: tuple[int, ...], seed: int) -> Generator[Out, list[Answer], Text | None]:
-    """The beginning of a turn that is opened behind the reply so far, where it would rather refuse than go along and does."""
+    """The beginning of a turn opened behind the reply so far, where that would rather refuse than go along and does."""
     task = work.task
     if refuses(text.shown(task.stop)):
         return None

@@ -14,7 +14,7 @@ from rain.reply import Reply
 from rain.request import DEFAULT_MAX_TOKENS, Options, Plan, Prompt
 from rain.run.drive import Resources, drive
 from rain.run.think import in_time, think
-from rain.search.asks import CLAUSE_ENDS, Answer, AnyResult, Ask, Continuation, Prefix, Score, Stopped, Usage
+from rain.search.asks import CLAUSE_ENDS, Answer, AnyResult, Ask, Continuation, Prefix, Score, Usage
 from rain.search.budget import Budget
 from rain.search.desk import Desk
 from rain.search.draft import draft_more
@@ -179,20 +179,13 @@ class Work(Desk):
         self.drawn = 0
         """Tokens drawn, also those that are no part of the reply."""
 
-    def answers(self, asks: Sequence[Ask]) -> Generator[Out, list[Answer], list[AnyResult]]:
-        """Ask together and wait for all; in the order asked."""
-        tickets = [self.ask(ask) for ask in asks]
-        results: dict[int, AnyResult] = {}
-        while len(results) < len(tickets):
-            for answer in (yield self.take_outbox()):
-                self.note(answer)
-                results[answer.ticket] = answer.result
-                if isinstance(answer.result, Stopped):
-                    self.stopped = self.stopped or answer.result.why
-                elif isinstance(answer.result, tuple):
-                    grown = (one for one in answer.result if isinstance(one, Continuation))
-                    self.drawn += sum(len(one.tokens) for one in grown)
-        return [results[ticket] for ticket in tickets]
+    def answers(self, asks: Sequence[Ask]) -> Generator[Out, list[Answer], list[AnyResult | None]]:
+        """As every search asks; counts what was drawn."""
+        results = yield from super().answers(asks)
+        for result in results:
+            if isinstance(result, tuple):
+                self.drawn += sum(len(one.tokens) for one in result if isinstance(one, Continuation))
+        return results
 
     def write(self, text: Text, seed: int, room: int, stop: tuple[str, ...], *, clause: bool = False) -> Drawing:
         """``text`` and what follows it, as ordinary decoding draws it: to its end, or (clause) that of the clause.

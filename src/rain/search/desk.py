@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 
-from rain.search.asks import Answer, Ask, Asked, Usage
+from rain.search.asks import Answer, AnyResult, Ask, Asked, Stopped, Usage
 from rain.search.budget import Budget
 from rain.search.events import Out, StopReason
 
@@ -34,6 +34,27 @@ class Desk:
         """Count what ``answer`` cost."""
         self.unanswered.discard(answer.ticket)
         self.usage += answer.usage
+
+    def heed(self, answer: Answer) -> None:
+        """Count what ``answer`` cost; a search that was told to stop does."""
+        self.note(answer)
+        if isinstance(answer.result, Stopped):
+            self.stopped = self.stopped or answer.result.why
+
+    def answers(self, asks: Sequence[Ask]) -> Generator[Out, list[Answer], list[AnyResult | None]]:
+        """Ask together and wait for all; None for what was stopped."""
+        if self.forward_left() <= 0:
+            self.stopped = self.stopped or "budget"
+        if self.stopped:
+            return [None for _ in asks]
+        tickets = [self.ask(ask) for ask in asks]
+        results: dict[int, AnyResult] = {}
+        while len(results) < len(tickets):
+            for answer in (yield self.take_outbox()):
+                self.heed(answer)
+                if answer.ticket in tickets:
+                    results[answer.ticket] = answer.result
+        return [None if isinstance(results[ticket], Stopped) else results[ticket] for ticket in tickets]
 
     def flush(self) -> Generator[Out, list[Answer], None]:
         """Yield what is in the outbox, if anything is; count what comes back meanwhile."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator, Sequence
 from typing import Literal
 
-from rain.search.asks import Answer, AnyResult, Ask, Continuation, Judge, Prefix, Sample, Score, Stopped
+from rain.search.asks import Answer, AnyResult, Continuation, Judge, Prefix, Sample, Score
 from rain.search.budget import Budget
 from rain.search.desk import Desk
 from rain.search.draft import draft_more, draft_seed
@@ -104,7 +104,7 @@ class Drafting(Desk):
     def _judged(self, counts: list[int]) -> Generator[Out, list[Answer], list[Score | None]]:
         """Scores of the draft's first so many tokens, asked together; None for what something stopped."""
         before = self.usage.forward_tokens
-        results = yield from self._answers([self._judge(count) for count in counts])
+        results = yield from self.answers([self._judge(count) for count in counts])
         self._note_cost(self.usage.forward_tokens - before, len(counts))
         for count, result in zip(counts, results, strict=True):
             if isinstance(result, Score):
@@ -125,26 +125,6 @@ class Drafting(Desk):
             yield from self._judged([self.sent])
         yield from self.flush()
         return self.scores.get(key)
-
-    def _answers(self, asks: Sequence[Ask]) -> Generator[Out, list[Answer], list[AnyResult | None]]:
-        """Ask together and wait for all; None for what was stopped."""
-        if self.forward_left() <= 0:
-            self.stopped = self.stopped or "budget"
-        if self.stopped:
-            return [None for _ in asks]
-        tickets = [self.ask(ask) for ask in asks]
-        results: dict[int, AnyResult] = {}
-        while len(results) < len(tickets):
-            for answer in (yield self.take_outbox()):
-                self._note(answer)
-                if answer.ticket in tickets:
-                    results[answer.ticket] = answer.result
-        return [None if isinstance(results[ticket], Stopped) else results[ticket] for ticket in tickets]
-
-    def _note(self, answer: Answer) -> None:
-        self.note(answer)
-        if isinstance(answer.result, Stopped):
-            self.stopped = self.stopped or answer.result.why
 
     def _passes(self, score: Score) -> bool:
         return self._value(score) > self.settings.gate + TOLERANCE

@@ -177,16 +177,10 @@ class Loop(Desk):
         reply, complete = self.candidates.without_end(last), last.end in ("eos", "stop")
         key = (reply.path(self.prompt), complete)
         if key[0] and key not in self.scores and not self.stopped and self.forward_left() > 0:
-            ticket = self.ask(Judge(reply, self.prompt, complete))
-            answered = False
-            while not answered:
-                for answer in (yield self.take_outbox()):
-                    self.note(answer)
-                    answered |= answer.ticket == ticket
-                    if answer.ticket == ticket and isinstance(answer.result, Score):
-                        self.scores[key] = answer.result
-        else:
-            yield from self.flush()
+            (score,) = yield from self.answers([Judge(reply, self.prompt, complete)])
+            if isinstance(score, Score):
+                self.scores[key] = score
+        yield from self.flush()
         return self.scores.get(key)
 
     # Open iterations --------------------------------------------------------------------------------------------------
@@ -212,9 +206,7 @@ class Loop(Desk):
         iteration.waiting = {} if self.stopped else {self.ask(ask): None for ask in asks}
 
     def _receive(self, answer: Answer) -> None:
-        self.note(answer)
-        if isinstance(answer.result, Stopped):
-            self.stopped = self.stopped or answer.result.why
+        self.heed(answer)
         iteration = next((one for one in self.open if answer.ticket in one.waiting), None)
         if iteration is None or isinstance(answer.result, Stopped):
             return

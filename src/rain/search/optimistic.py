@@ -67,7 +67,7 @@ class Optimist(Drafting):
     def _draft_to_the_end(self) -> Generator[Out, list[Answer], Branch | None]:
         """``hold_back=reply``: the whole reply is judged once; only a bad one is judged clause by clause."""
         while self.end is None and not self.stopped:
-            (found,) = yield from self._answers([self._more(clause=False)])
+            (found,) = yield from self.answers([self._more(clause=False)])
             self._grow(found)
         whole = len(self.tokens)
         (score,) = yield from self._judged([whole])
@@ -102,7 +102,7 @@ class Optimist(Drafting):
         scores: dict[int, Score] = {}
         while (drafting or judging) and not self.stopped:
             for answer in (yield self.take_outbox()):
-                self._note(answer)
+                self.heed(answer)
                 if answer.ticket == drafting:
                     self._grow(answer.result)
                     ended = [len(self.tokens)] if self.end else []
@@ -191,7 +191,7 @@ class Optimist(Drafting):
         """With what the budget left for it (a limit on iterations leaves all): the rest, drafted and judged once."""
         why, self.stopped = self.stopped, None
         while self.end is None and not self.stopped:
-            (found,) = yield from self._answers([self._more(clause=False)])
+            (found,) = yield from self.answers([self._more(clause=False)])
             self._grow(found)
         if self._key(len(self.tokens)) not in self.scores:
             yield from self._judged([len(self.tokens)])
@@ -253,7 +253,7 @@ class Optimist(Drafting):
         """The best so far and what was drawn now, judged: the better one."""
         before = self.usage.forward_tokens
         asks = [Judge(text, self.prompt, node.end in ("eos", "stop")) for node, _, text in drawn]
-        scores = yield from self._answers(asks)
+        scores = yield from self.answers(asks)
         self._note_cost(self.usage.forward_tokens - before, len(asks))
         for (node, held, text), score in zip(drawn, scores, strict=True):
             self.drafted += len(node.tokens)
@@ -290,7 +290,7 @@ class Optimist(Drafting):
         """Ask what ``steps`` asks; nothing where something stopped it."""
         asks = next(steps)
         while True:
-            answers = yield from self._answers(asks)
+            answers = yield from self.answers(asks)
             results = [result for result in answers if result is not None]
             if len(results) < len(asks):
                 return []
