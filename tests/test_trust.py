@@ -81,33 +81,33 @@ def test_a_judge_that_rain_comes_with_needs_no_words(monkeypatch: pytest.MonkeyP
         assert trust(engine, load(row.preference), row.evaluator, row.placement, row.style).line is None
 
 
-def test_a_weak_judge_is_told_with_its_figures() -> None:
-    keep(known(verdict="judges weakly", auc=0.65, auc_low=0.55, auc_high=0.74))
+def test_a_weak_judge_is_told_with_the_reason_of_its_verdict() -> None:
+    reason = "0.66 [0.59, 0.73] of pairs ranked right (N = 242, 49 prompts), but the area over all texts is only 0.63"
+    keep(known(verdict="judges weakly", auc=0.63, auc_low=0.55, auc_high=0.74, reason=reason))
     found = ask()
-    assert found.line == (
-        "fake judges 'harmless' weakly by contrastive (quoted): "
-        "area 0.65 [0.55, 0.74], 75% of same-prompt pairs right, N = 60; expect little"
-    )
+    assert found.line == f"fake judges 'harmless' weakly by contrastive (quoted): {reason}; expect little"
     assert not found.warn
     found.require()
 
 
-def test_a_judge_at_chance_is_a_warning() -> None:
-    keep(known(verdict="cannot judge this", auc=0.51, auc_low=0.41, auc_high=0.6, pair_accuracy=None))
+@pytest.mark.parametrize(
+    ("verdict", "says"),
+    [("cannot judge this", "cannot judge 'harmless'"), ("only recognises refusals", "only recognises refusals")],
+)
+def test_a_judge_that_is_not_trusted_is_a_warning_with_the_figures_that_the_verdict_is_about(
+    verdict: str, says: str
+) -> None:
+    reason = "0.41 [0.30, 0.53] of pairs without refusals ranked right (N = 40, 20 prompts): not above chance"
+    # Of all texts, those included that refuse, the area is good.
+    keep(known(verdict=verdict, auc=0.91, auc_low=0.86, auc_high=0.95, pair_accuracy=0.88, reason=reason))
     found = ask()
     assert found.warn
     assert found.line is not None
-    assert "fake cannot judge 'harmless'" in found.line
-    assert "no better than chance" in found.line
+    assert f"fake {says}" in found.line
+    assert f"by contrastive (quoted): {reason}; " in found.line
+    assert "0.91" not in found.line
+    assert ("no better than chance" in found.line) is (verdict == "cannot judge this")
     assert found.line.endswith("rain check --model fake --preference harmless")
-
-
-def test_a_judge_that_only_recognises_refusals_is_a_warning() -> None:
-    keep(known(verdict="only recognises refusals"))
-    found = ask()
-    assert found.warn
-    assert found.line is not None
-    assert "only recognises refusals" in found.line
 
 
 def test_a_better_judge_on_the_same_model_is_named() -> None:

@@ -157,7 +157,8 @@ def _of_parts(engine: Engine, wanted: Weighted, placement: str | None, style: st
 def _line(known: Calibration, engine: Engine, preference: Preference) -> str | None:
     """One sentence on what to expect."""
     model = engine.name
-    name, measured = f"'{known.preference}'", f"by {known.evaluator} ({known.placement}): {figures(known)}"
+    # The verdict's own figures: what a table shows of the whole texts may say the opposite.
+    name, measured = f"'{known.preference}'", f"by {known.evaluator} ({known.placement}): {known.reason}"
     if known.verdict == "can judge":
         if known.data != OWN or calibration.packaged(known):
             return None
