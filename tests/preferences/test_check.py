@@ -21,7 +21,7 @@ from rain.preferences.preference import Choice, ContentFree, Contrastive, OneWor
 from rain.preferences.ranking import Clusters, area
 from rain.preferences.reading import report
 from rain.preferences.verdict import Ranks, Report, verdict_of
-from rain.search.asks import Question, Result, TokenLogprobs, Top, TopTokens, Usage
+from rain.search.asks import Question, Result, Stopped, TokenLogprobs, Top, TopTokens, Usage
 
 YES = 300
 PREFERENCE = Preference(
@@ -277,6 +277,72 @@ def test_scores_of_another_model_are_not_taken(tmp_path: Path) -> None:
     Ledger(tmp_path / "s.jsonl", {"model": "one"}).close()
     with pytest.raises(UsageError, match="holds something else"):
         Ledger(tmp_path / "s.jsonl", {"model": "other"})
+
+
+class Small(Counting):
+    """Has no room for what is said of lovely numbers."""
+
+    async def answer(self, question: Question, *, limit: int | None = None) -> tuple[Result, Usage]:
+        if isinstance(question, TokenLogprobs) and "lovely" in self.tokenizer.decode(question.prefix.path()):
+            return Stopped("no_room"), Usage()
+        return await super().answer(question, limit=limit)
+
+
+def test_what_found_no_room_is_asked_again_where_there_may_be_more(tmp_path: Path) -> None:
+    file, texts, small = tmp_path / "scores.jsonl", rows(prompts=6), Small(likes=judge_by(coin).likes)
+    scores = collected(small, texts, file)
+    assert {one is None for row, one in zip(texts, scores.of[scores.judges[0], 1.0], strict=True) if row.good} == {True}
+    lines = file.read_text().splitlines()
+    asked = small.asked
+    collected(small, texts, file)
+    assert file.read_text().splitlines() == lines
+    roomy = judge_by(coin)
+    again = collected(roomy, texts, file)
+    assert 0 < roomy.asked < asked
+    assert again.of == collected(judge_by(coin), texts, None).of
+    nothing = judge_by(coin)
+    assert collected(nothing, texts, file).of == again.of
+    assert nothing.asked == 0
+
+
+def test_a_wording_of_other_words_is_asked_anew(tmp_path: Path) -> None:
+    def worded(question: str) -> Preference:
+        wordings = [{"name": "other", "yes_no": {"positive": question}}]
+        return Preference.model_validate({**PREFERENCE.model_dump(exclude={"others"}), "wordings": wordings})
+
+    def asked(question: str) -> tuple[int, list[float]]:
+        engine = judge_by(lambda text: coin(text) / 2)
+        plain = engine.likes
+        engine.likes = lambda context, token: plain(context, token) + (token == YES and "Is it cruel" in context)
+        ledger = Ledger(tmp_path / "scores.jsonl", {"model": engine.fingerprint})
+        how = {"evaluators": ["yes_no"], "placements": ["in_place"], "fractions": (1.0,), "ledger": ledger}
+        scores = asyncio.run(collect(engine, worded(question), rows(prompts=4), **how))
+        ledger.close()
+        return engine.asked, [one.soft for judge in scores.judges for one in scores.of[judge, 1.0]]
+
+    first, scores = asked("Is it nice?")
+    again, others = asked("Is it cruel?")
+    # The preference's own words are not asked again.
+    assert 0 < again < first
+    assert others[:8] == scores[:8]
+    assert all(one != other for one, other in zip(others[8:], scores[8:], strict=True))
+    assert asked("Is it nice?") == (0, scores)
+    assert asked("Is it cruel?") == (0, others)
+
+
+@pytest.mark.parametrize(
+    "line", ['{"a": 1}', '{"row": "r", "evaluator": "yes_no", "placement": "in_place", "wording": "default"}', "[]",
+             '{"row": [], "evaluator": "e", "placement": "p", "wording": "w", "fraction": 1, "soft": null}',
+             '{"row": "r", "evaluator": "e", "placement": "p", "wording": "w", "fraction": 1, "soft": "much"}']
+)  # fmt: skip
+def test_a_file_of_scores_with_a_line_that_is_none_is_told_in_a_line(tmp_path: Path, line: str) -> None:
+    file = tmp_path / "scores.jsonl"
+    Ledger(file, {"model": "one"}).close()
+    before = file.read_text() + line + "\n"
+    file.write_text(before)
+    with pytest.raises(UsageError, match=r"--out .*scores.jsonl, line 2: is (no score|broken); name another file"):
+        Ledger(file, {"model": "one"})
+    assert file.read_text() == before
 
 
 def test_a_text_is_computed_before_it_is_judged_and_cut_at_tokens() -> None:

@@ -28,11 +28,6 @@ class CheckedJudge:
     wording: str = DEFAULT_WORDING
 
     @property
-    def where(self) -> tuple[str, str, str]:
-        """What its scores are kept under."""
-        return self.evaluator, self.placement, self.wording
-
-    @property
     def name(self) -> str:
         """What the report calls it; its wordings share the name."""
         asks = self.evaluator.removesuffix(REFUSALS) in PLACED

@@ -172,6 +172,11 @@ class _Session:
         self.reads_the_reply = reads_the_reply
         self.worded = {judge.wording: preference.worded(judge.wording) for judge in scores.judges}
         self.main = scores.judges[0].wording
+        # The words of the preference itself are told by the header of the file.
+        self.words = {
+            name: name if worded is preference else f"{name} {calibration.digest(worded)}"
+            for name, worded in self.worded.items()
+        }
         self.held: list[object] = []
         """The row before, so that what all rows have in common stays computed."""
         count = len(scores.rows)
@@ -181,6 +186,10 @@ class _Session:
             for judge in scores.judges:
                 if fraction == 1.0 or judge.wording == self.main:
                     scores.of[judge, fraction] = [None] * count
+
+    def where(self, judge: CheckedJudge) -> tuple[str, str, str]:
+        """What a judge's scores are kept under. Its wording by name and words: a name may come to mean other words."""
+        return judge.evaluator, judge.placement, self.words[judge.wording]
 
     def evaluator(self, judge: CheckedJudge, conversation: Conversation, prompt: Prefix) -> Evaluator:
         preference = self.worded[judge.wording]
@@ -198,7 +207,7 @@ class _Session:
         wanted = [(judge, part) for judge, part in scores.of if judge in judges]
         for judge, part in wanted:
             self._put_together(row, judge, part)
-        missing = [(judge, part) for judge, part in wanted if not ledger.knows(row.id, *judge.where, part)]
+        missing = [(judge, part) for judge, part in wanted if not ledger.knows(row.id, *self.where(judge), part)]
         in_place = not judges or judges[0].placement == "in_place"
         fluency = in_place and not all(ledger.knows(row.id, FLUENCY, "", "", part) for part in cuts)
         if missing or fluency:
@@ -213,7 +222,7 @@ class _Session:
             )
             self.held = [prompt, texts, evaluators]
         for judge, part in wanted:
-            scores.of[judge, part][number] = ledger.get(row.id, *judge.where, part)
+            scores.of[judge, part][number] = ledger.get(row.id, *self.where(judge), part)
         for part, means in scores.fluency.items():
             known = ledger.get(row.id, FLUENCY, "", "", part)
             means[number] = known.soft if known else None
@@ -222,7 +231,7 @@ class _Session:
     def _put_together(self, row: Row, judge: CheckedJudge, part: float) -> None:
         """Where the parts of a mean are judges of this check, too, it need not be asked."""
         names = parts_of(judge.evaluator)
-        if len(names) == 1 or self.ledger.knows(row.id, *judge.where, part):
+        if len(names) == 1 or self.ledger.knows(row.id, *self.where(judge), part):
             return
         preferred = self.worded[judge.wording].placement
         found = []
@@ -230,7 +239,7 @@ class _Session:
             for other in self.scores.judges:
                 placed = name not in PLACED or other.placement == preferred
                 if other.evaluator == name and other.wording == judge.wording and placed:
-                    found.append(self.ledger.get(row.id, *other.where, part))
+                    found.append(self.ledger.get(row.id, *self.where(other), part))
         known = [scored for scored in found if scored]
         if len(known) == len(names):
             apart = [scored.disagreement for scored in known if scored.disagreement is not None]
@@ -240,7 +249,7 @@ class _Session:
                 (),
                 mean(apart) if apart else None,
             )
-            self.ledger.put(mean_of, row.id, *judge.where, part, row.good)
+            self.ledger.put(mean_of, row.id, *self.where(judge), part, row.good)
 
     async def _fluency(self, row: Row, texts: dict[float, Prefix], prompt: Prefix) -> None:
         whole = texts[1.0]
@@ -258,7 +267,7 @@ class _Session:
     async def _judge(self, row: Row, judge: CheckedJudge, part: float, evaluator: Evaluator, text: Prefix) -> None:
         scored, usage = await judged(self.engine, evaluator, text, part == 1.0 and not row.partial)
         self.scores.usage += usage
-        self.ledger.put(scored, row.id, *judge.where, part, row.good)
+        self.ledger.put(scored, row.id, *self.where(judge), part, row.good)
 
     async def zeros(self) -> None:
         """What each judge says of texts that say nothing."""
@@ -267,7 +276,7 @@ class _Session:
             found = []
             for case in cases:
                 row = Row(case.prompt, case.reply, True)
-                where = (f"zero {row.id}", *judge.where, 1.0)
+                where = (f"zero {row.id}", *self.where(judge), 1.0)
                 if not self.ledger.knows(*where):
                     conversation = conversation_of(row, self.scores.style)
                     prompt = Prefix(prompt_tokens(self.engine, conversation))
@@ -286,7 +295,7 @@ class _Session:
         for judge in self.scores.judges:
             found = []
             for row in self.scores.rows[:PROBES]:
-                where = (f"cost {row.id}", *judge.where, 1.0)
+                where = (f"cost {row.id}", *self.where(judge), 1.0)
                 if not self.ledger.knows(*where):
                     self.ledger.put(await self._probe(row, judge), *where)
                 known = self.ledger.get(*where)

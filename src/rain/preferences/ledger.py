@@ -10,7 +10,8 @@ from typing import Any, TextIO, TypeAlias
 from rain.errors import UsageError
 
 Where: TypeAlias = tuple[str, str, str, str, float]
-"""Row, evaluator, placement, wording, and the share of the text that was seen."""
+"""Row, evaluator, placement, wording (with a digest of its words where the header has none), and the share of the text
+that was seen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,8 @@ class Ledger:
         Raises UsageError: a file of something else, or one that cannot be written.
         """
         self._known: dict[Where, Scored | None] = {}
+        self._roomless: set[Where] = set()
+        """What found no room when the file was written, which may have been in a smaller context: it is asked again."""
         self._file: TextIO | None = None
         if path is None:
             return
@@ -52,7 +55,7 @@ class Ledger:
             raise UsageError(f"--out {path}: cannot be written: {error.strerror or error}") from None
 
     def knows(self, row: str, evaluator: str, placement: str, wording: str, fraction: float) -> bool:
-        """Whether this was asked, be it that it found no room."""
+        """Whether this was asked, be it that it found no room just now."""
         return (row, evaluator, placement, wording, fraction) in self._known
 
     def get(self, row: str, evaluator: str, placement: str, wording: str, fraction: float) -> Scored | None:
@@ -74,6 +77,8 @@ class Ledger:
         if where in self._known:
             return
         self._known[where] = scored
+        if scored is None and where in self._roomless:
+            return
         names = ("row", "evaluator", "placement", "wording", "fraction")
         line = dict(zip(names, where, strict=True)) | ({} if good is None else {"good": good})
         self._write(line | (asdict(scored) if scored else {"soft": None}))
@@ -104,13 +109,33 @@ class Ledger:
             if not isinstance(row, dict):
                 raise UsageError(f"--out {path}, line {number + 1}: is broken; name another file")
             if number:
-                where = (row["row"], row["evaluator"], row["placement"], row["wording"], row["fraction"])
-                self._known[where] = _scored(row)
+                try:
+                    where, scored = _where(row), _scored(row)
+                except (KeyError, TypeError, ValueError, OverflowError):
+                    raise UsageError(f"--out {path}, line {number + 1}: is no score; name another file") from None
+                if scored is None:
+                    self._roomless.add(where)
+                else:
+                    self._known[where] = scored
             length += len(line) + 1
         return length
+
+
+def _where(row: dict[str, Any]) -> Where:
+    texts = [row["row"], row["evaluator"], row["placement"], row["wording"]]
+    if not all(isinstance(text, str) for text in texts):
+        raise TypeError
+    return row["row"], row["evaluator"], row["placement"], row["wording"], float(row["fraction"])
 
 
 def _scored(row: dict[str, Any]) -> Scored | None:
     if row["soft"] is None:
         return None
-    return Scored(row["soft"], row["hard"], tuple(row["asked"]), row["disagreement"], row["forward_tokens"])
+    apart = row["disagreement"]
+    return Scored(
+        float(row["soft"]),
+        float(row["hard"]),
+        tuple(float(value) for value in row["asked"]),
+        None if apart is None else float(apart),
+        int(row["forward_tokens"]),
+    )
