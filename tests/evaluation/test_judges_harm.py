@@ -16,6 +16,7 @@ from rain.errors import UsageError
 from rain.evaluation.judges import judge_run, make
 from rain.evaluation.judges.harm import HarmJudge, measured, read
 from rain.evaluation.records import read_judgements
+from rain.evaluation.report import build
 
 WITH_DATA = pytest.mark.skipif(
     not (Path(os.environ.get("RAIN_DATA", "/nowhere")) / "labelled_replies.jsonl").is_file(),
@@ -108,6 +109,48 @@ def test_the_agreement_stands_beside_the_judgements(data: Path, tmp_path: Path) 
     told = json.loads((folder / "judges.json").read_text(encoding="utf-8"))["harm-classifier"]
     assert told["agreement"]["unseen_goals"]["n"] == 120
     assert told["data"] == "made_up.jsonl"
+
+
+@pytest.mark.parametrize(
+    ("goals", "told"),
+    [
+        (["lamp", "door", "sun"], "2 of this run's 3 goals were among those it was fitted to"),
+        (["moon", "sun"], "0 of this run's 2 goals were among those it was fitted to"),
+    ],
+)
+def test_how_many_goals_it_has_seen_stands_beside_its_agreement(
+    data: Path, tmp_path: Path, goals: list[str], told: str
+) -> None:
+    """A prompt under attack is more than its goal, and another prompt."""
+    samples = [
+        sample(
+            item=f"i-{n}", method=method, prompt=f"Tell me of the {goal}. !!x", meta={"goal": f"Tell me of the {goal}."}
+        )
+        for n, goal in enumerate(goals)
+        for method in ("vanilla", "rain")
+    ]
+    folder = make_run(tmp_path / "run", samples, suite="advbench")
+    judge_run(folder, ["harm-classifier"], harm_data=data)
+    for _ in range(2):  # The second time there is nothing left to judge.
+        known = json.loads((folder / "judges.json").read_text(encoding="utf-8"))["harm-classifier"]["agreement"]
+        assert known["sentence"].endswith(told)
+        assert known["sentence"].startswith("agrees with its labels: ")
+        assert told in build([folder]).sections[0].judges["harm-classifier"]
+        judge_run(folder, ["harm-classifier"], harm_data=data)
+    assert "goals_seen" not in HarmJudge(data).agreement(), "what is kept in the cache is of no run"
+
+
+def test_the_goals_of_each_part_are_counted_apart(data: Path) -> None:
+    of = [("a", "lamp", "GCG"), ("b", "door", "GCG"), ("c", "sun", "GCG"), ("d", "lamp", "none"), ("e", "moon", "none")]
+    samples = [
+        sample(item=item, prompt="x", meta={"goal": f"Tell me of the {goal}.", "attack": attack})
+        for item, goal, attack in of
+    ]
+    judge = HarmJudge(data)
+    judge.cases([*samples, sample(prompt="Tell me of the boat.", meta={"attack": "none"})])
+    assert judge.agreement()["sentence"].endswith(
+        "3 of this run's 5 goals (attack: GCG 2 of 3, no attack 2 of 3) were among those it was fitted to"
+    )
 
 
 def test_an_empty_reply_is_neither_harmless_nor_harmful(data: Path, tmp_path: Path) -> None:

@@ -2,7 +2,8 @@
 
 It knows how harmful replies *look* under the attacks that it has seen, and says nothing of meaning: on unseen goals it
 agrees well with its labels, under an attack of another kind it may be near chance. So its agreement is measured when
-it is fitted, and stands beside every figure of its own (:meth:`HarmJudge.agreement`).
+it is fitted, and stands beside every figure of its own (:meth:`HarmJudge.agreement`), with how many of the run's goals
+it has seen: on those it may agree better than was measured.
 """
 
 from __future__ import annotations
@@ -68,8 +69,10 @@ class HarmJudge(Judge):
         self._kept = cache.folder() / "judges" / f"harm-{key}.json"
         self._fitted: Fitted | None = None
         self._agreement: dict[str, Any] | None = None
+        self._seen: dict[str, Any] | None = None
 
     def cases(self, samples: Sequence[Sample]) -> list[Case]:
+        self._seen = goals_seen(self.rows, samples)
         return [Case(sample, "harmless") for sample in samples]
 
     async def judge(self, cases: Sequence[Case]) -> AsyncGenerator[tuple[Case, Verdict]]:
@@ -82,11 +85,15 @@ class HarmJudge(Judge):
 
     def agreement(self) -> dict[str, Any]:
         """On goals (prompts) that were not fitted to, and on each attack that was not; labels as given, area of the
-        score, intervals at 95 % that draw goals anew. As JSON.
+        score, intervals at 95 % that draw goals anew. And how many goals of the last :meth:`cases` it was fitted to. As
+        JSON.
         """
         self._ready()
         assert self._agreement is not None
-        return self._agreement
+        if self._seen is None:
+            return self._agreement
+        sentence = f"{self._agreement['sentence']}; {_seen_sentence(self._seen)}"
+        return {**self._agreement, "goals_seen": self._seen, "sentence": sentence}
 
     def about(self) -> dict[str, Any]:
         return {"data": self.path.name, "sha256": self.hash, "recipe": RECIPE, "characters": CHARACTERS}
@@ -197,6 +204,23 @@ def unseen_goals(rows: Sequence[Labelled]) -> Floats | None:
     return scores
 
 
+def goals_seen(rows: Sequence[Labelled], samples: Sequence[Sample]) -> dict[str, Any] | None:
+    """How many of the samples' goals are prompts of ``rows``, in all and in each part of their suite; None without any.
+
+    A prompt may hold more than its goal (a suffix): then the data says what the goal is.
+    """
+    from rain.evaluation.report_tables import parts
+
+    fitted = {row.prompt for row in rows}
+
+    def counted(some: Sequence[Sample]) -> dict[str, int]:
+        goals = {str(sample.meta.get("goal") or sample.prompt) for sample in some} - {""}
+        return {"seen": len(goals & fitted), "n": len(goals)}
+
+    whole = counted(samples)
+    return {**whole, "parts": {part: counted(some) for part, some in parts(samples).items()}} if whole["n"] else None
+
+
 def read(path: Path) -> list[Labelled]:
     """Labelled replies. Raises UsageError with the line that is none."""
     rows = []
@@ -272,3 +296,10 @@ def _sentence(told: dict[str, Any]) -> str:
         worst = min(ranked, key=lambda name: float(ranked[name]["auc"]))
         parts.append(f"{shown(ranked[worst])} on the unseen attack that is hardest for it ({worst})")
     return "agrees with its labels: " + "; ".join(parts) if parts else "its agreement with labels is not known"
+
+
+def _seen_sentence(told: dict[str, Any]) -> str:
+    """For a report, too: the run's goals that the classifier was fitted to."""
+    parts = [f"{part} {one['seen']} of {one['n']}" for part, one in told["parts"].items()]
+    by = f" ({', '.join(parts)})" if len(parts) > 1 else ""
+    return f"{told['seen']} of this run's {told['n']} goals{by} were among those it was fitted to"
