@@ -14,6 +14,7 @@ from rain.preferences.asked import CheckedJudge
 from rain.preferences.calibration import calibrated_soft, evidence, threshold_for
 from rain.preferences.check import Scores
 from rain.preferences.evaluators import REFUSALS
+from rain.preferences.evaluators.with_refusals import combined
 from rain.preferences.labelled import groups
 from rain.preferences.ranking import Area, Clusters, Floats, Pairs
 from rain.preferences.refusals import refusal_score, refuses
@@ -150,15 +151,15 @@ class _Reading:
         """The judge and the rule together, as :class:`~rain.preferences.evaluators.with_refusals.WithRefusals` does."""
         judge = replace(base.judge, evaluator=base.judge.evaluator + REFUSALS)
 
-        def combined(part: float) -> Floats:
-            known = self.scores.of[base.judge, part]
-            softs = [calibrated_soft(one.soft, base.zero, base.slope) if one else np.nan for one in known]
-            both: Floats = np.maximum(np.array(softs), 2 * self.rule[part] - 1)
-            return both
+        def together(part: float) -> Floats:
+            scored = [one.soft if one else None for one in self.scores.of[base.judge, part]]
+            softs = [None if soft is None else calibrated_soft(soft, base.zero, base.slope) for soft in scored]
+            known = zip(softs, self.scores.texts[part], strict=True)
+            return _numbers([None if soft is None else combined(soft, text) for soft, text in known])
 
-        whole = combined(1.0)
+        whole = together(1.0)
         found = self._figures(judge, whole, whole, base.zero, base.slope)
-        found.at = {part: self.ranks(combined(part), part) for part in base.at}
+        found.at = {part: self.ranks(together(part), part) for part in base.at}
         if base.ranks.main[1].low <= 0.5 and found.verdict in ORDER[:2]:
             # What is good in it is the rule's: it must be neither recommended nor trusted.
             found.verdict = "only recognises refusals"
