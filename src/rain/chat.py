@@ -1,6 +1,7 @@
 """Messages to tokens: the model's own chat template, the turns of a base model, or a text to be continued.
 
-What people typed never becomes a control token, whatever it looks like: it is read as plain text.
+What people typed never becomes a control token, whatever it looks like: it is read as plain text. Of what a vocabulary
+lists as user-defined (``<tool_call>``) llama.cpp makes its token all the same.
 """
 
 from __future__ import annotations

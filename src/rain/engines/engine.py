@@ -17,7 +17,10 @@ class Tokenizer(Protocol):
     """The token that a fresh text begins with, None where the model uses none."""
 
     def encode(self, text: str, *, special: bool = False, bos: bool = False) -> tuple[int, ...]:
-        """Token ids of ``text``. Control tokens are read as such only with ``special``; else they stay plain text."""
+        """Token ids of ``text``. Control tokens are read as such only with ``special``; else they stay plain text.
+
+        Tokens that stand for text, such as a word that a vocabulary lists as user-defined, may be found in any case.
+        """
         ...
 
     def piece(self, token: int) -> bytes:

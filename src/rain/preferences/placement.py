@@ -32,7 +32,7 @@ class Defences:
 
     Not switched here, since nothing would be gained: what people wrote and what the model wrote never becomes a control
     token (chat.py reads it as plain text, :class:`Mirror` leaves out control tokens that the model sampled), and the
-    question stands behind the text, in place in a turn of its own.
+    question stands behind the text, in place in a turn of its own where there are turns (:func:`right_behind`: none).
     """
 
     marks: bool = True
