@@ -6,9 +6,15 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from preferences.test_check import coin, judge_by, rows
+from rain.cli.check import check
+from rain.errors import UsageError
 
 RAIN = [sys.executable, "-c", "from rain.cli import main; main()"]
 
@@ -31,6 +37,7 @@ def data(tmp_path: Path) -> Path:
     parts = ("[[parts]]", 'preference = "harmless"', "[[parts]]", 'preference = "helpful"', 'evaluator = "yes_no"')
     (tmp_path / "both.toml").write_text("\n".join(parts), encoding="utf-8")
     (tmp_path / "broken.jsonl").write_text("not json", encoding="utf-8")
+    (tmp_path / "folder.png").mkdir()
     return tmp_path
 
 
@@ -53,6 +60,8 @@ def data(tmp_path: Path) -> Path:
         (["-p", "positive", "--false-alarms", "1.5"], "between 0 and 1"),
         (["-p", "positive", "--style", "nope"], "none of chat"),
         (["-p", "positive", "--plot", "x.doc"], ".png"),
+        (["-p", "positive", "--plot", "DATA/nowhere/x.png"], "there is no folder"),
+        (["-p", "positive", "--plot", "DATA/folder.png"], "cannot be written there"),
         (["-p", "positive", "--limit", "1"], "two texts"),
         (["-p", "positive", "--label", "x"], "--data"),
         (["-p", "positive", "--data", "none.jsonl"], "cannot be read"),
@@ -78,6 +87,45 @@ def test_wrong_use_is_told_in_a_line(data: Path, words: list[str], message: str)
     assert "Traceback" not in result.stderr
     assert len(result.stderr.strip().splitlines()) == 1
     assert message in result.stderr
+
+
+KIND = """name = "kind"
+description = "Kind words."
+default = "yes_no"
+paper = "yes_no"
+[yes_no]
+task = "Judge."
+positive = "Is it kind?"
+negative = "Is it unkind?"
+"""
+
+
+@pytest.fixture
+def kind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """What a check of a model without a file takes."""
+    monkeypatch.setattr("rain.preferences.calibration.folder", lambda: tmp_path / "calibrations")
+    monkeypatch.setattr("rain.models.open_engine", lambda *_, **__: judge_by(coin))
+    texts = [{"prompt": row.prompt, "reply": row.reply, "good": row.good} for row in rows(prompts=6)]
+    (tmp_path / "texts.jsonl").write_text("\n".join(json.dumps(text) for text in texts), encoding="utf-8")
+    (tmp_path / "kind.toml").write_text(KIND, encoding="utf-8")
+    return {"preference": str(tmp_path / "kind.toml"), "data": tmp_path / "texts.jsonl", "model": "fake"}
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_what_was_found_is_printed_though_it_cannot_be_drawn(
+    kind: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+    as_json: bool,
+) -> None:  # fmt: skip
+    def full(path: Path) -> Callable[[dict[str, Any]], None]:
+        def draw(told: dict[str, Any]) -> None:
+            raise UsageError(f"--plot {path}: cannot be written: the disk is full")
+
+        return draw
+
+    monkeypatch.setattr("rain.cli.check_plot.drawing", full)
+    with pytest.raises(UsageError, match="the disk is full"):
+        check(**kind, plot=tmp_path / "x.png", json=as_json)
+    assert "fake cannot judge 'kind'" in capsys.readouterr().out
 
 
 def test_help_shows_an_example() -> None:

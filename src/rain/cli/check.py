@@ -132,14 +132,14 @@ def check(
         "forward_tokens": scores.usage.forward_tokens,
         "seconds": round(scores.seconds, 1),
     }
-    if plot:
-        draw(told)
     if json:
         print(json_module.dumps(told, ensure_ascii=False))
     else:
         from rain.cli.check_table import show
 
         show(found, told, scores)
+    if plot:
+        draw(told)
     return 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,14 @@ from rain.errors import MissingExtra, UsageError
 
 
 def drawing(path: Path) -> Callable[[dict[str, Any]], None]:
-    """Something that draws the JSON of a check there. Raises UsageError: no matplotlib, no such kind of file."""
+    """Something that draws the JSON of a check there. Raises UsageError: no matplotlib, no such kind of file, nowhere
+    to write it."""
     if path.suffix.lower() not in (".png", ".svg", ".pdf"):
         raise UsageError(f"--plot {path}: the name must end in .png, .svg or .pdf")
+    if not path.parent.is_dir():
+        raise UsageError(f"--plot {path}: there is no folder {path.parent}")
+    if path.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise UsageError(f"--plot {path}: cannot be written there")
     try:
         import matplotlib
     except ImportError as error:
