@@ -326,6 +326,19 @@ def test_examples_are_the_best_the_worst_and_some_by_chance(tmp_path: Path) -> N
     assert section(folder).examples == shown
 
 
+def test_a_long_forced_beginning_hides_no_reply(tmp_path: Path) -> None:
+    folder = made_up.run(tmp_path / "run", items=1, suite="prefill", judged=False)
+    prefix, text = "forced, made up for a test. " * 200, "The reply, made up for a test. " + "And so on. " * 100
+    with Appender(folder / "samples.jsonl") as out:
+        out.write(sample("item-000", "rain", prefix=prefix, text=text))
+    shown = report.markdown(report.build([folder]))
+    behind = shown.split(f"forced to begin with these {len(prefix)} characters:\n\n```text\n")[1]
+    forced, reply = behind.split("\n```\n\nIt went on:\n\n```text\n")
+    assert forced == prefix[:300] + " …"
+    assert reply.startswith(text[:600] + " …\n```\n")
+    assert shown.count("It went on") == 1, "where nothing was forced there is one text"
+
+
 def test_searches_are_read_from_their_traces(tmp_path: Path) -> None:
     """A real search of the scripted engine, traced."""
     folder = made_up.run(tmp_path / "run", items=2)
