@@ -10,7 +10,7 @@ from typing import Literal
 
 import numpy as np
 
-from rain.search import events
+from rain.search import choice, events
 from rain.search.asks import (
     Answer,
     AnyResult,
@@ -142,9 +142,9 @@ class Loop(Desk):
             good = leader.value > self.settings.threshold + TOLERANCE
         if enough and good and self.spent:
             return "threshold"
-        rivals = (child.visits for child in self.tree.root.children if child is not leader)
-        decided = self.settings.early_stop and leader.visits - max(rivals, default=0.0) > self.allowed - self.spent
-        return "iterations" if decided or self.spent >= self.allowed else None
+        left = self.allowed - self.spent
+        decided = self.settings.early_stop and choice.is_decided(self.tree.root.children, self.settings, left)
+        return "iterations" if decided or left <= 0 else None
 
     def _may_start(self) -> bool:
         """T is kept to, except that a set is never committed unvisited."""

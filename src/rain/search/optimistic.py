@@ -230,8 +230,8 @@ class Optimist(Drafting):
         number, spent, usual = 0, -1, self.settings.redrafts
         while not self.stopped and not (best and self._passes(best.score)):
             # The price of a judgement is known better with each: the first reads the judge's prompts.
-            pays = by_clause or self._pay_for_a_search(*halves)
-            kept, limit = ((left or 0) - (halves[1] or 0), halves[0]) if pays else (0, iterations)
+            pays = self._pay_for_a_search(*halves)
+            kept, limit = ((left or 0) - (halves[1] or 0), halves[0]) if pays or by_clause else (0, iterations)
             most = min(usual if pays else math.inf, math.inf if limit is None else limit)
             wanted = min(usual - number % usual, most - number) if number else -(-min(usual, most) // 4)
             count, length = self._draws_to_pay_for(int(wanted), kept)

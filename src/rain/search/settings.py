@@ -68,6 +68,11 @@ class Settings:
     pacing: bool = _constant(
         True, "share a budget of forward tokens among the sets still to come, so that the reply reaches its end (ours)"
     )
+    commit: Literal["visits", "bound"] = _constant(
+        "visits",
+        "which child is committed: the most visited (P, C), or the one with the highest bound of its value (ours)",
+    )
+    doubt: float = _constant(0.5, "of ``commit=bound``: a value less this over sqrt(n) is its bound (ours)", 0, 10)
     early_stop: bool = _constant(False, "commit once no iteration that is left can change the choice (ours)")
     decisive: float = _constant(
         1.0, "soft score, up or down, beyond which a question is not asked again in other words or order (ours)", 0, 1
@@ -101,7 +106,7 @@ SOFT: dict[str, Any] = {"exploration": 0.7, "first_play": "parent"}
 Soft scores lie closer together than the paper's -1, 0 and 1: with c = 2 the prior alone decides what is visited, and
 with less, a child that was never visited, the worst by the released rule, is hardly ever tried.
 """
-FAST: dict[str, Any] = {"parallel_leaves": 12, "early_stop": True, "decisive": 0.95}
+FAST: dict[str, Any] = {"parallel_leaves": 12, "commit": "bound", "early_stop": True, "decisive": 0.95}
 """What ``--mode fast`` changes, and the default mode for the searches that mend its drafts."""
 PRESETS: dict[str, dict[str, Any]] = {
     "harmless": {},

@@ -13,6 +13,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from rain.search import choice
 from rain.search.asks import Prefix, shown
 from rain.search.settings import Settings
 
@@ -239,7 +240,7 @@ class Tree:
 
     def leader(self) -> Node | None:
         """The child that would be committed now: most visits n, ties by value, then the first attached (P, C)."""
-        return max(self.root.children, key=lambda child: (child.visits, child.value), default=None)
+        return choice.leader(self.root.children, self.settings)
 
     def advance(self, child: Node) -> None:
         """Commit: ``child`` becomes the root and keeps its subtree; its children's priors are mixed (C)."""
