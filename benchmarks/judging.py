@@ -165,7 +165,7 @@ def table(models: list[str]) -> None:
             rows = {
                 name: (found["evaluators"] | found["baselines"]).get(judge) for name, found in cells.items() if found
             }
-            if judge.split()[0].endswith(REFUSALS):  # of reviews nothing refuses
+            if judge.split()[0].endswith(REFUSALS) and "sentiment" in rows:  # of reviews nothing refuses
                 rows["sentiment"] = None
             if not any(rows.values()):
                 continue
