@@ -148,6 +148,19 @@ def test_seconds_what_follows_a_failure_and_the_papers_symbols_are_handed_on(dat
     assert samples[1]["finish_reason"] == "content_filter"
 
 
+def test_a_limit_that_a_method_does_not_keep_to_is_told(data: Path, tmp_path: Path) -> None:
+    words = ["imdb", "--data", str(data), "--out", str(tmp_path / "out"), *QUICK, "--limit", "1", "--judge", "none"]
+    words += ["--methods", "vanilla,best-of-n,any-depth"]
+    assert "is no limit for" not in rain(*words, scripted=True).stderr
+    words[words.index(str(tmp_path / "out"))] = str(tmp_path / "few")
+    result = rain(*words, "--max-iterations", "2", scripted=True)
+    assert result.returncode == 0, result.stderr
+    assert "rain: warning: --max-iterations is no limit for any-depth; use --max-forward-tokens" in result.stderr
+    lines = (tmp_path / "few/samples.jsonl").read_text().splitlines()
+    spent = {told["method"]: told["usage"]["iterations"] for told in map(json.loads, lines)}
+    assert (spent["vanilla"], spent["best-of-n"]) == (0, 2)
+
+
 def test_data_may_come_from_the_environment(data: Path, tmp_path: Path) -> None:
     words = ["imdb", "--out", str(tmp_path / "out"), *QUICK, "--methods", "vanilla", "--limit", "1", "--judge", "none"]
     result = rain(*words, scripted=True, RAIN_DATA=str(data))

@@ -97,6 +97,15 @@ def test_no_more_than_the_papers_draws() -> None:
     assert ask(scripted(), "best-of-20", limit=10**6).usage.iterations == 20
 
 
+@pytest.mark.parametrize(
+    ("name", "limit", "draws"), [("best-of-n", None, 3), ("best-of-n", 600, 3), ("best-of-2", None, 2)]
+)
+def test_a_limit_on_iterations_is_one_on_draws(name: str, limit: int | None, draws: int) -> None:
+    reply = ask(scripted(), name, limit=limit, budget=rain.Budget(TOKENS, max_iterations=3))
+    assert (reply.usage.iterations, reply.stopped_by) == (draws, None)
+    assert reply.text == max(drawn(draws), key=goods)
+
+
 def test_too_small_a_limit_gives_what_there_is() -> None:
     script = following([], [" good", " and", " bad", ","])
 
@@ -218,6 +227,16 @@ def test_a_round_that_the_budget_cuts_short_does_not_count() -> None:
     for limit in (80, 150, 250):
         reply = ask(scripted(remembers=False), "self-refine", limit=limit)
         assert (reply.text, reply.usage.iterations, reply.stopped_by) == (draft, 0, "budget")
+
+
+@pytest.mark.parametrize(
+    ("most", "rounds", "stopped"), [(1, 1, "budget"), (2, 2, "budget"), (3, 3, None), (9, 3, None)]
+)
+def test_a_limit_on_iterations_is_one_on_rounds(most: int, rounds: int, stopped: str | None) -> None:
+    engine = scripted(following=following([], [" good", " bad", " and", " it"]))
+    reply = ask(engine, "self-refine", budget=rain.Budget(TOKENS, max_iterations=most))
+    assert (reply.usage.iterations, reply.stopped_by) == (rounds, stopped)
+    assert reply.usage.drafted_tokens == 12 + rounds * (96 + 12)
 
 
 def test_every_version_begins_as_it_is_forced_to() -> None:

@@ -6,7 +6,7 @@ import asyncio
 import json as json_module
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -85,7 +85,14 @@ def suite(
     max_tokens: Annotated[
         int | None, _option("--max-tokens", panel=options.BUDGET, help="Tokens of a reply; default the suite's.")
     ] = None,
-    max_iterations: options.MaxIterations = None,
+    max_iterations: Annotated[
+        int | None,
+        _option(
+            "--max-iterations",
+            panel=options.BUDGET,
+            help="Of one reply: RAIN's iterations, draws of best-of-n, rounds of self-refine.",
+        ),
+    ] = None,
     max_forward_tokens: Annotated[
         int | None,
         _option("--max-forward-tokens", panel=options.BUDGET, help="Of one reply, the same for every method."),
@@ -150,6 +157,8 @@ def suite(
     arms = sweeps.arms(methods, sweep or [])
     for arm in arms:
         sweeps.options_of(arm, shared)
+    if max_iterations is not None:
+        _warn_of_unbounded({arm.method for arm in arms})
     said = {
         **_told(wanted, wording),
         **{key: value for key, value in shared.items() if key not in (*wanted, "budget")},
@@ -213,6 +222,15 @@ def _run(model: Model, evaluation: Evaluation, manifest: Manifest, shared: Optio
         options.tell(model.trust(evaluation.loaded.items[0].prompt, **shared))
     with _progress() as progress:
         return asyncio.run(run(model, evaluation, manifest, progress))
+
+
+def _warn_of_unbounded(methods: Iterable[str]) -> None:
+    """Say which methods do not keep to a limit on iterations, though they have some."""
+    from rain.methods import find
+
+    if free := sorted(method for method in methods if not find(method).bounded):
+        why = "use --max-forward-tokens to compare at equal cost"
+        print(f"rain: warning: --max-iterations is no limit for {', '.join(free)}; {why}", file=sys.stderr)
 
 
 @contextmanager

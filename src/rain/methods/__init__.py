@@ -34,6 +34,8 @@ class Method:
     """Whether it judges with the preference's evaluator, so that its replies have a score."""
     settings: Mapping[str, int] = field(default_factory=dict)
     """Of the method alone: ``most`` of best-of-n."""
+    bounded: bool = True
+    """Whether a budget's ``max_iterations`` is a limit on what ``usage.iterations`` counts."""
 
     async def __call__(
         self, model: Model, prompt: Prompt, *, prefix: str = "", options: Options, limit: int | None = None
@@ -55,7 +57,9 @@ METHODS: dict[str, Method] = {
         Method("system-prompt", "ordinary decoding, asked for the preference in a sentence", "system_prompt"),
         Method("self-refine", "a draft, then up to three rounds of criticism and rewriting", "self_refine"),
         Method("self-examine", "a draft, refused after the fact if judged bad", "self_examine", judged=True),
-        Method("any-depth", "stops where the re-opened turn would refuse", "any_depth", preference=False),
+        Method(
+            "any-depth", "stops where the re-opened turn would refuse", "any_depth", preference=False, bounded=False
+        ),
     )
 }
 """By name. ``best-of-16`` is best-of-n with at most 16 draws."""

@@ -1,7 +1,8 @@
 """Best-of-n: whole replies drawn independently, judged by the evaluator that RAIN would use; the best is kept.
 
 With a limit, n is as many as it pays for: replies are drawn in waves, each wave one batch behind the shared prompt,
-until no further one can be drawn to its full length and judged. The first is vanilla's reply to the letter.
+until no further one can be drawn to its full length and judged. The first is vanilla's reply to the letter. A limit on
+iterations is one on draws.
 """
 
 from __future__ import annotations
@@ -29,9 +30,10 @@ USUAL = 16
 async def reply(
     model: Model, prompt: Prompt, *, prefix: str, options: Options, limit: int | None, most: int | None = None
 ) -> Reply:
-    """See :func:`rain.methods.run`. most: draws at most; default 500 with a limit, 16 without."""
+    """See :func:`rain.methods.run`. most: draws at most; default 500 with a limit of forward tokens, 16 without."""
     plan = planned(model, prompt, prefix, options, limit)
     count = most or (USUAL if plan.budget.max_forward_tokens is None else MOST)
+    count = min(count, plan.budget.max_iterations or count)
     found, _ = await answered(model, plan, lambda task: BestOf(task, count).run(), options, judged=True)
     return found
 

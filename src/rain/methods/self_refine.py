@@ -2,6 +2,7 @@
 
 The idea is that of *Self-Refine* (Madaan et al. 2023): one model drafts, criticises and rewrites, and the last version
 counts. The words are ours; what to criticise is the preference's own sentence. Nobody judges which version is best.
+A limit on iterations is one on rounds.
 """
 
 from __future__ import annotations
@@ -39,13 +40,15 @@ async def reply(model: Model, prompt: Prompt, *, prefix: str, options: Options, 
 
 def refine(task: Task) -> Search:
     """Drafts until the rounds or the budget are at their end; the last one that is whole."""
-    work = Work(task)
+    work, rounds = Work(task), min(ROUNDS, task.budget.max_iterations or ROUNDS)
     text = yield from work.write(Text.empty(task.begun), draft_seed(task.seed), task.room, task.stop)
-    while work.iterations < ROUNDS and not work.stopped and text.tokens:
+    while work.iterations < rounds and not work.stopped and text.tokens:
         better = yield from _again(work, text)
         if better.tokens and not work.stopped:
             text = better
         work.iterations += not work.stopped
+    if work.iterations == rounds < ROUNDS:
+        work.stopped = work.stopped or "budget"
     return work.outcome(text)
 
 
