@@ -241,6 +241,35 @@ def test_scores_by_hand(folder: Path, tmp_path: Path) -> None:
     assert found.ai == []
 
 
+def test_wins_are_tested_by_item_and_corrected_for_all_that_are_told(folder: Path, tmp_path: Path) -> None:
+    form = human.make(folder, ["secretly-rain", "secretly-vanilla"], n=10, seed=3)
+    ours, theirs, tie = ((None, None, better) for better in ("secretly-rain", "secretly-vanilla", "tie"))
+    answers = [[ours] * 8 + [theirs, tie], [ours] * 7 + [theirs] * 2 + [tie]]
+    files = [
+        keep(tmp_path / f"{n}.json", rated(form, f"test-data-{n}", each)) for n, each in enumerate(answers, start=1)
+    ]
+    alone = human_score.score(human_score.read_ratings(files[:1], form.key), form.key)
+    test = alone.wins.test
+    assert test
+    assert (test.p, test.p_corrected, test.compared) == (pytest.approx(20 / 2**9), pytest.approx(20 / 2**9), 1)
+    assert test.shown
+    assert test.sentence == "secretly-rain is better than secretly-vanilla: 89 % of 9 decided [57, 98], p = 0.039."
+    assert alone.wins_by_rater["test-data-1"].test == test
+    # Seven items for, one against, one on which the raters differ, one tie: eighteen ratings are not so many items.
+    both = human_score.score(human_score.read_ratings(files, form.key), form.key)
+    assert (both.wins.won, both.wins.lost, both.wins.items_won, both.wins.items_lost) == (15, 3, 7, 1)
+    assert both.wins.test
+    assert both.wins.test.p == pytest.approx(18 / 2**8)
+    assert both.wins.test.compared == 3
+    assert both.wins.test.sentence.startswith("No difference shown, secretly-rain over secretly-vanilla: 83 % of 18")
+    assert "(by item 7 to 1)" in both.wins.test.sentence
+    shown = rain("human", "score", *map(str, files), "--key", str(keep_key(form, tmp_path)))
+    assert shown.returncode == 0, shown.stderr
+    for wins in (both.wins, *both.wins_by_rater.values()):
+        assert wins.test
+        assert wins.test.sentence in shown.stdout
+
+
 def test_judges_are_compared_with_people(folder: Path, tmp_path: Path) -> None:
     form = human.make(folder, ["secretly-rain", "secretly-vanilla"], n=10, seed=3)
     one = [(False, True, "secretly-rain")] * 5 + [(True, True, "tie")] * 5

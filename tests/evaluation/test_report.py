@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 import os
 import re
 import subprocess
@@ -20,6 +21,8 @@ from rain.errors import UsageError
 from rain.evaluation import report, report_tables
 from rain.evaluation.records import Appender, Judgement, Sample, read_samples, sample_id
 from rain.evaluation.statistics import compare, holm, wilson
+from rain.evaluation.summary import summary
+from rain.evaluation.summary import table as summary_table
 
 RAIN = [sys.executable, "-c", "from rain.cli import main; main()"]
 HOSTILE = " </pre></div><script>alert(1)</script><img src=x onerror=alert(2)> ``` | [x](javascript:alert(3)) \x1b[2J"
@@ -177,6 +180,52 @@ def test_wins_leave_ties_out(tmp_path: Path) -> None:
     assert (duel.won, duel.lost, duel.ties, duel.unjudged) == (4, 2, 3, 1)
     assert duel.share == pytest.approx(4 / 6)
     assert (duel.low, duel.high) == wilson(4, 6)
+
+
+def beside(folder: Path, values: dict[tuple[str, str], list[float | None]], judge_: str = "ai:x") -> None:
+    """Verdicts on pairs of replies, by (method, other), one an item."""
+    for (method, other), each in values.items():
+        for n, value in enumerate(each):
+            sides = {"sample": f"item-{n:03}|{method}|0", "other": f"item-{n:03}|{other}|0"}
+            judge(folder, Judgement(**sides, judge=judge_, measure="better", value=value))
+
+
+def test_duels_are_tested_and_corrected_over_their_table(tmp_path: Path) -> None:
+    folder = made_up.run(tmp_path / "run", {"vanilla": 0.5, "rain": 0.9, "best-of-n": 0.6}, items=30)
+    beside(folder, {("rain", "vanilla"): [1.0] * 22 + [0.0] * 3 + [0.5] * 5})
+    beside(folder, {("best-of-n", "vanilla"): [1.0] * 15 + [0.0] * 5 + [0.5] * 10})
+    beside(folder, {("rain", "vanilla"): [0.5] * 30}, "ai:y")
+    found = report.build([folder])
+    tests = [duel.test for duel in found.sections[0].duels]
+    assert [test and test.compared for test in tests] == [2, 2, 2]
+    ps = [2 * sum(math.comb(25, k) for k in range(4)) / 2**25, 2 * sum(math.comb(20, k) for k in range(6)) / 2**20]
+    assert [test and test.p for test in tests] == pytest.approx([*ps, 1.0])
+    assert [test and test.p_corrected for test in tests] == pytest.approx([2 * ps[0], ps[1], 1.0])
+    sentences = [test.sentence for test in tests if test]
+    assert sentences[0].startswith("rain is better than vanilla: 88 % of 25 decided [70, 96], p < 0.001, corrected")
+    assert sentences[1].startswith("best-of-n is better than vanilla: 75 %")
+    assert sentences[2] == "No difference shown, rain over vanilla: nothing was decided."
+    for sentence in sentences:
+        assert sentence.partition("[")[0] in report.html(found)
+        assert sentence.partition("[")[0] in report.markdown(found)
+
+
+def test_a_pair_that_was_judged_both_ways_round_is_one_pair(tmp_path: Path) -> None:
+    folder = made_up.run(tmp_path / "run", items=4)
+    beside(folder, {("rain", "vanilla"): [1.0, 1.0, 0.0, None]})
+    beside(folder, {("vanilla", "rain"): [0.0, 0.5, None, 0.0]})
+    (duel,) = section(folder).duels
+    assert (duel.method, duel.other) == ("rain", "vanilla")
+    assert (duel.won, duel.lost, duel.ties, duel.unjudged) == (2, 1, 1, 0)
+
+
+def test_duels_are_counted_where_a_run_is_told(tmp_path: Path) -> None:
+    folder = made_up.run(tmp_path / "run", items=4)
+    assert summary(folder)["duels"] == []
+    beside(folder, {("rain", "vanilla"): [1.0, 1.0, 0.0, None]})
+    told = summary(folder)
+    assert "rain beside vanilla (ai:x): 2 won, 1 lost, 0 ties, 1 unjudged" in summary_table(told).splitlines()
+    assert json.loads(json.dumps(told))["duels"][0]["won"] == 2
 
 
 def test_another_baseline(tmp_path: Path) -> None:

@@ -105,7 +105,7 @@ def _table(found: Scores) -> str:
         lines.append(f"  {method}: {_rate(found.rates[method])}")
         if len(found.raters) > 1:
             lines += [f"    {name}: {_rate(rates[method])}" for name, rates in found.rates_by_rater.items()]
-    lines += ["", f"{found.methods[0]} better than {found.methods[1]}, ties left out: {_wins(found.wins)}"]
+    lines += ["", f"{found.methods[0]} beside {found.methods[1]}, ties left out: {_wins(found.wins)}"]
     if len(found.raters) > 1:
         lines += [f"    {name}: {_wins(wins)}" for name, wins in found.wins_by_rater.items()]
         lines += [
@@ -132,7 +132,7 @@ def _rate(rate: Rate) -> str:
 
 def _wins(wins: Wins) -> str:
     counts = f"{wins.won} won, {wins.lost} lost, {wins.ties} ties, {wins.unrated} unrated"
-    return counts if wins.share is None else f"{_percent(wins.share, wins.low, wins.high)} ({counts})"
+    return f"{counts}. {wins.test.sentence}" if wins.test else counts
 
 
 def _percent(share: float, low: float, high: float) -> str:

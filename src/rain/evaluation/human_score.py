@@ -7,7 +7,7 @@ item and the two replies of one item are not independent.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any, Literal
@@ -17,6 +17,7 @@ from pydantic import BaseModel, ValidationError
 
 from rain.errors import UsageError
 from rain.evaluation.agreement import Agreement, Coefficient, Rating, krippendorff, two_raters
+from rain.evaluation.contests import Contest, SignTest, sign_tests
 from rain.evaluation.human import Key
 from rain.evaluation.records import Judgement, read_judgements, said
 from rain.evaluation.statistics import bootstrap, wilson
@@ -64,6 +65,7 @@ class Wins:
     """How often a method was called better than the other; ``share`` leaves ties out."""
 
     method: str
+    other: str
     won: int
     lost: int
     ties: int
@@ -71,6 +73,11 @@ class Wins:
     share: float | None
     low: float
     high: float
+    items_won: int
+    """Items of which more ratings call it better than worse."""
+    items_lost: int
+    test: SignTest | None = None
+    """By item, corrected for all wins that are told: of all raters, and of each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +167,9 @@ def score(ratings: Mapping[str, Ratings], key: Key, ai: str | Path | None = None
         return _between(one, everyone[one], other, everyone[other], key, seed)
 
     samples, items = _units(key)
+    wins, by_rater = _tested(
+        _wins(people.values(), key, seed), {name: _wins([one], key, seed) for name, one in people.items()}
+    )
     return Scores(
         measure=key.measure,
         methods=key.methods,
@@ -169,8 +179,8 @@ def score(ratings: Mapping[str, Ratings], key: Key, ai: str | Path | None = None
         rates_by_rater={
             name: {method: _rate([one], method, key, seed) for method in key.methods} for name, one in people.items()
         },
-        wins=_wins(people.values(), key, seed),
-        wins_by_rater={name: _wins([one], key, seed) for name, one in people.items()},
+        wins=wins,
+        wins_by_rater=by_rater,
         alpha_yes_no=krippendorff([[one.yes_no.get(s) for one in people.values()] for s in samples], items, seed=seed),
         alpha_better=krippendorff(
             [[one.better.get(n) for one in people.values()] for n in range(len(key.places))],
@@ -292,10 +302,23 @@ def _wins(people: Iterable[_Rater], key: Key, seed: int) -> Wins:
     first, second = key.methods
     decided = [(item, 1.0 if value == first else 0.0) for item, value in said if value in key.methods]
     values = [value for _, value in said]
+    won, lost, ties, unrated = (values.count(each) for each in (first, second, TIE, None))
     share, low, high = _share(decided, seed)
-    return Wins(
-        first, values.count(first), values.count(second), values.count(TIE), values.count(None), share, low, high
+    more: dict[str, float] = {}
+    for item, value in decided:
+        more[item] = more.get(item, 0.0) + 2 * value - 1
+    for_it, for_the_other = sum(each > 0 for each in more.values()), sum(each < 0 for each in more.values())
+    return Wins(first, second, won, lost, ties, unrated, share, low, high, for_it, for_the_other)
+
+
+def _tested(all_: Wins, by_rater: Mapping[str, Wins]) -> tuple[Wins, dict[str, Wins]]:
+    """Wins with their tests. Those of the only rater are those of all, and tested once."""
+    told = [all_, *(by_rater.values() if len(by_rater) > 1 else ())]
+    found = sign_tests(
+        [Contest((w.method, w.other), w.share, w.low, w.high, w.won + w.lost, w.items_won, w.items_lost) for w in told]
     )
+    whole, *each = (replace(one, test=test) for one, test in zip(told, found, strict=True))
+    return whole, dict(zip(by_rater, each or [whole], strict=True))
 
 
 def _share(said: Sequence[tuple[str, float]], seed: int) -> tuple[float | None, float, float]:

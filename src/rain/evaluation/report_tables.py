@@ -7,11 +7,13 @@ counted as an error.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import numpy as np
 
+from rain.evaluation.contests import Contest, SignTest, sign_tests
+from rain.evaluation.judges import BETTER
 from rain.evaluation.records import Judgement, Sample
 from rain.evaluation.statistics import Comparison, Value, bootstrap, compare_many, wilson
 
@@ -117,6 +119,8 @@ class Duel:
     """Of wins, ties left out."""
     low: float
     high: float
+    test: SignTest | None = None
+    """Corrected for all duels of the run; None where they are only counted."""
 
 
 def parts(samples: Sequence[Sample]) -> dict[str, list[Sample]]:
@@ -188,21 +192,42 @@ def splits(
 
 
 def duels(samples: Sequence[Sample], judgements: Sequence[Judgement]) -> list[Duel]:
-    """Verdicts on two replies to the same prompt: 1 where ``sample`` is better, 0 where ``other`` is, 0.5 for a tie."""
-    last = {(one.judge, one.sample, one.other): one for one in judgements if one.other and one.measure == "better"}
+    """:func:`counted`, each with its test; all of them are one table. Raises MissingExtra."""
+    found = counted(samples, judgements)
+    sides = [
+        Contest((one.method, one.other), one.share, one.low, one.high, one.won + one.lost, one.won, one.lost)
+        for one in found
+    ]
+    return [replace(one, test=test) for one, test in zip(found, sign_tests(sides), strict=True)]
+
+
+def counted(samples: Sequence[Sample], judgements: Sequence[Judgement]) -> list[Duel]:
+    """Verdicts on two replies to the same prompt: 1 where ``sample`` is better, 0 where ``other`` is, 0.5 for a tie.
+
+    Two replies that were judged both ways round, each beside the other, are one pair.
+    """
     found = []
     for part, mine in parts(samples).items():
         by = {sample.id: sample.method for sample in mine}
-        groups: dict[tuple[str, str, str], list[Judgement]] = {}
-        for one in last.values():
-            if one.sample in by and one.other in by:
-                groups.setdefault((one.judge, by[one.sample], by[str(one.other)]), []).append(one)
-        for (judge, method, other), ones in groups.items():
-            values = [one.value for one in ones if isinstance(one.value, int | float)]
+        groups: dict[tuple[str, str, str], dict[frozenset[str], tuple[float | None, bool]]] = {}
+        for one in judgements:
+            if one.measure != BETTER or one.sample not in by or one.other not in by:
+                continue
+            method, other = by[one.sample], by[one.other]
+            value = float(one.value) if isinstance(one.value, int | float) else None
+            if (one.judge, other, method) in groups:
+                method, other, value = other, method, None if value is None else 1 - value
+            pairs = groups.setdefault((one.judge, method, other), {})
+            pair = frozenset((one.sample, one.other))
+            if value is not None or pair not in pairs:
+                pairs[pair] = value, one.independent
+        for (judge, method, other), pairs in groups.items():
+            ones = list(pairs.values())
+            values = [value for value, _ in ones if value is not None]
             won, lost = sum(value > 0.5 for value in values), sum(value < 0.5 for value in values)
             low, high = wilson(won, won + lost)
             share = won / (won + lost) if won + lost else None
-            independent = all(one.independent for one in ones)
+            independent = all(alone for _, alone in ones)
             counts = (won, lost, len(values) - won - lost, len(ones) - len(values))
             found.append(Duel(part, judge, independent, method, other, *counts, share, low, high))
     return found

@@ -313,9 +313,8 @@ def _sentence(made: Comparison, names: tuple[str, str], yes_no: bool) -> str:
         return f"{100 * value:{sign}.0f}" if yes_no else f"{value:{sign}.3g}"
 
     unit = " points" if yes_no else ""
-    p = f"p = {made.p_corrected:.2g}" if made.p_corrected >= 0.001 else "p < 0.001"
-    how = f", corrected for {made.compared} comparisons" if made.compared > 1 else ""
-    figures = f"{points(made.difference)}{unit} [{points(made.low)}, {points(made.high)}], N = {made.n}, {p}{how}"
+    p = p_told(made.p_corrected, made.compared)
+    figures = f"{points(made.difference)}{unit} [{points(made.low)}, {points(made.high)}], N = {made.n}, {p}"
     if made.shown:
         return f"{ours} is {'higher' if made.difference > 0 else 'lower'} than {theirs}: {figures}."
     beside = made.low > 0 or made.high < 0
@@ -326,6 +325,12 @@ def _sentence(made: Comparison, names: tuple[str, str], yes_no: bool) -> str:
         least = made.smallest_effect
         power = f"so many items show {points(least, '') if not yes_no else f'{100 * least:.0f}'}{unit} or more"
     return f"No difference shown, {ours} over {theirs}: {figures}{why} ({power})."
+
+
+def p_told(corrected: float, compared: int) -> str:
+    """A corrected p-value in words, and for how many comparisons it was corrected."""
+    p = f"p = {corrected:.2g}" if corrected >= 0.001 else "p < 0.001"
+    return p + (f", corrected for {compared} comparisons" if compared > 1 else "")
 
 
 def _need(module: str) -> Any:

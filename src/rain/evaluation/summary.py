@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from rain.evaluation.records import Judgement, Manifest, Sample, read_judgements, read_manifest, read_samples
-from rain.evaluation.report_tables import parts
+from rain.evaluation.report_tables import counted, parts
 
 
 def summary(folder: Path) -> dict[str, Any]:
@@ -17,8 +18,9 @@ def summary(folder: Path) -> dict[str, Any]:
     Rates are over what was judged; what was not is ``unjudged``, and a sample with an error is in no rate.
     """
     manifest, samples = read_manifest(folder), read_samples(folder)
+    said = read_judgements(folder)
     # A sample that was judged twice counts as it was judged last.
-    judged = {(one.judge, one.measure, one.sample): one for one in read_judgements(folder)}
+    judged = {(one.judge, one.measure, one.sample): one for one in said if one.other is None}
     labels = list(dict.fromkeys((*manifest.methods, *(sample.method for sample in samples))))
     return {
         "suite": manifest.suite,
@@ -33,6 +35,7 @@ def summary(folder: Path) -> dict[str, Any]:
             label: _figures([sample for sample in samples if sample.method == label], list(judged.values()))
             for label in labels
         },
+        "duels": [asdict(duel) for duel in counted(samples, said)],
     }
 
 
@@ -56,7 +59,7 @@ def table(found: dict[str, Any]) -> str:
         shown.add_row(Text(label), str(figures["n"]), str(figures["errors"]), *cells, *costs)
     out = StringIO()
     Console(file=out, width=110).print(shown)
-    return "\n".join((out.getvalue().rstrip(), *found["notes"]))
+    return "\n".join((out.getvalue().rstrip(), *map(_duel, found["duels"]), *found["notes"]))
 
 
 def of(manifest: Manifest) -> str:
@@ -74,7 +77,7 @@ def _figures(samples: Sequence[Sample], judgements: Sequence[Judgement]) -> dict
     scores = [sample.score for sample in whole if sample.score is not None]
     measures: dict[str, list[Judgement]] = {}
     for one in judgements:
-        if one.sample in ids and one.other is None:
+        if one.sample in ids:
             part = of[one.sample] and f", {of[one.sample]}"
             measures.setdefault(f"{one.measure} ({one.judge}){part}", []).append(one)
     return {
@@ -107,6 +110,13 @@ def _measure(ones: Sequence[Judgement]) -> dict[str, Any]:
     if all(isinstance(value, (int, float)) for value in values):
         return {"mean": round(sum(map(float, values)) / len(values), 4), **shared}
     return {"counts": dict(Counter(map(str, values)).most_common()), **shared}
+
+
+def _duel(duel: dict[str, Any]) -> str:
+    """Only what was counted: whether it is a difference says the report."""
+    where = f"{duel['judge']}{duel['part'] and ', '}{duel['part']}"
+    counts = f"{duel['won']} won, {duel['lost']} lost, {duel['ties']} ties, {duel['unjudged']} unjudged"
+    return f"{duel['method']} beside {duel['other']} ({where}): {counts}"
 
 
 def _cell(figures: dict[str, Any] | None) -> str:
