@@ -165,7 +165,7 @@ def test_data_may_come_from_the_environment(data: Path, tmp_path: Path) -> None:
     words = ["imdb", "--out", str(tmp_path / "out"), *QUICK, "--methods", "vanilla", "--limit", "1", "--judge", "none"]
     result = rain(*words, scripted=True, RAIN_DATA=str(data))
     assert result.returncode == 0, result.stderr
-    assert "Kotzias" in result.stderr
+    assert "own data: movie_sentences.jsonl" in result.stderr
 
 
 def test_a_preference_whose_words_have_changed_is_another_run(data: Path, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 import os
 from collections import Counter
@@ -107,6 +108,25 @@ def test_data_is_found_by_folder_file_and_environment(folder: Path, monkeypatch:
     monkeypatch.setenv("RAIN_DATA", str(folder / "nowhere"))
     with pytest.raises(UsageError, match=r"RAIN_DATA.*no file and no folder"):
         load("hh", TOKENIZER)
+
+
+@pytest.mark.parametrize("name", SUITES)
+def test_a_file_of_other_bytes_is_not_called_the_known_data_set(name: str, folder: Path) -> None:
+    found = load(name, TOKENIZER, data=folder).source
+    assert found.name.startswith(f"own data: {SUITES[name].file}")
+    assert found.licence == "licence not known here"
+    assert SUITES[name].source.name not in found.name
+
+
+def test_of_several_files_only_the_known_one_bears_its_name(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load("advbench", TOKENIZER, data=folder).source.name == "own data: advbench.csv, gcg_vicuna13b.json"
+    digest = hashlib.sha256((folder / "advbench.csv").read_bytes()).hexdigest()[:16]
+    monkeypatch.setitem(suites.KNOWN, "advbench.csv", digest)
+    mixed = load("advbench", TOKENIZER, data=folder).source
+    assert mixed.name == f"own data: gcg_vicuna13b.json; the rest: {SUITES['advbench'].source.name}"
+    assert mixed.rows == 13
+    plain = load("advbench", TOKENIZER, data=folder, how=How(attacks=("plain",))).source
+    assert plain == SUITES["advbench"].source
 
 
 def test_without_data_it_says_what_to_do() -> None:
@@ -301,5 +321,6 @@ def test_an_unknown_suite_is_told_with_those_there_are() -> None:
 def test_the_public_data_can_be_read(name: str) -> None:
     loaded = load(name, TOKENIZER, data=SHARED, limit=40)
     assert len(loaded.items) == 40
+    assert loaded.source == SUITES[name].source
     assert loaded.broken == 0
     assert loaded.found >= 330
