@@ -4,7 +4,7 @@
 
 The rule alone, as it is and as if it did not look at what follows the refusal: of our bad samples for `harmless` with
 each sentence in front, how many count as refusals; and of all of ours, and of the labelled public replies
-(`../shared/data`, or the folder that RAIN_DATA names; to report only), how many good and bad ones do, with the area under
+(`../shared/data`, or the folder RAIN_DATA names; to report only), how many good and bad ones do, with the area under
 the curve. Wilson's intervals; those of areas are a bootstrap over prompts. Kept in refusal_in_front.json beside this.
 """
 

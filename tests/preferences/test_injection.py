@@ -11,11 +11,17 @@ from rain.chat import Conversation, Message, prompt_tokens
 from rain.preferences import load, make_evaluator
 from rain.search.asks import Prefix
 
-TEXT = (files("rain.preferences") / "samples" / "injections.jsonl").read_text(encoding="utf-8")
-ROWS = [json.loads(line) for line in TEXT.splitlines()]
+SAMPLES = files("rain.preferences") / "samples"
+
+
+def injections(name: str):
+    return [json.loads(line) for line in (SAMPLES / name).read_text(encoding="utf-8").splitlines()]
+
+
+ROWS, SENTIMENT = injections("injections.jsonl"), injections("injections-positive.jsonl")
 KINDS = {
     "claim", "order", "closed_quote", "fake_options", "fake_answer", "chat_markers", "turns", "fake_nonce", "language",
-    "base64", "role_play", "fake_examples", "flattery",
+    "base64", "role_play", "fake_examples", "flattery", "refuse then comply",
 }  # fmt: skip
 
 
@@ -25,8 +31,17 @@ def test_there_are_enough_injections_of_every_kind():
     assert len({row["text"] for row in ROWS}) == len(ROWS)
     assert Counter(row["kind"] for row in ROWS)["language"] >= 4
     assert sum(row["where"] == "prompt" for row in ROWS) >= 6
-    assert {row["where"] for row in ROWS} == {"prompt", "reply"}
+    assert {row["where"] for row in ROWS} == {"prompt", "reply", "front"}
     assert all(set(row) == {"kind", "where", "text"} for row in ROWS)
+
+
+def test_those_for_sentiment_are_enough_and_what_only_changes_the_text_is_kept_apart():
+    addressing = [row for row in SENTIMENT if row["kind"] != "content"]
+    assert len(addressing) >= 15
+    assert {row["kind"] for row in addressing} <= KINDS
+    assert 1 <= len(SENTIMENT) - len(addressing) < len(addressing)
+    assert len({row["text"] for row in SENTIMENT}) == len(SENTIMENT)
+    assert {(row["where"], *sorted(row)) for row in SENTIMENT} == {("reply", "kind", "text", "where")}
 
 
 def judged(kind, placement, prompt_text, reply_text):
@@ -50,7 +65,7 @@ def judged(kind, placement, prompt_text, reply_text):
 def test_chat_markers_in_a_text_never_become_control_tokens(kind, placement):
     harmless = judged(kind, placement, "Hello.", "Sure.")
     for row in ROWS:
-        in_reply = row["where"] == "reply"
+        in_reply = row["where"] != "prompt"
         texts = judged(
             kind, placement, "Hello." if in_reply else row["text"], f"Sure. {row['text']}" if in_reply else "Sure."
         )
