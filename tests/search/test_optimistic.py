@@ -72,7 +72,7 @@ def prompt(world: World) -> Prefix:
 
 
 def follow(running: Search, world: World, choose: Callable[[int], int] = lambda count: 0) -> Seen:
-    seen, open_ = Seen(), []
+    seen, open_, gone = Seen(), [], []
     judged: set[str] = set()
     sent = ""
     answers: list[Answer] | None = None
@@ -88,15 +88,18 @@ def follow(running: Search, world: World, choose: Callable[[int], int] = lambda 
                 seen.asked.append(item.ask)
             elif isinstance(item, Withdrawn):
                 seen.withdrawn.append(item.ticket)
+                gone += [one for one in open_ if one.ticket == item.ticket]
                 open_ = [one for one in open_ if one.ticket != item.ticket]
             else:
                 seen.events.append(item)
                 if isinstance(item, Committed):
                     sent += item.text
-                    if item.stop in ("draft", "redraft") and sent not in judged:
+                    searched = item.stop not in ("draft", "redraft", "iterations") or item.iterations
+                    if not searched and sent not in judged:
                         seen.sent_unjudged.append(sent)
-        if not open_:
-            answers = []
+        if not open_:  # what was withdrawn costs something all the same
+            answers = [world.answer(one) for one in gone]
+            gone = []
             continue
         asked = open_.pop(choose(len(open_)) % len(open_))
         if isinstance(asked.ask, Judge):
@@ -473,6 +476,20 @@ def test_where_nothing_can_be_searched_the_best_whole_draft_is_the_reply(budget:
     assert seen.outcome.score.soft == best
     if budget.max_forward_tokens:
         assert len(wholes) > 1 + 2 * settings.redrafts, "draws go on with what no search could use"
+
+
+def test_by_clause_too_small_a_budget_sends_the_best_clause_and_goes_on() -> None:
+    world = World(mood=-0.6)
+    settings = replace(SETTINGS, gate=0.9, redrafts=4, hold_back="clause")
+    seen = follow(optimistic(prompt(world), settings, Budget(40, max_forward_tokens=500), seed=1), world)
+    assert seen.outcome
+    assert seen.outcome.stopped_by == "budget"
+    assert not seen.outcome.passed
+    assert not seen.of(Tried)
+    assert seen.sent_unjudged == []
+    settled = [event for event in seen.events if isinstance(event, Committed) and event.stop == "iterations"]
+    assert len(settled) > 1
+    assert seen.outcome.usage.forward_tokens > 250
 
 
 class Free(World):

@@ -34,6 +34,9 @@ def optimistic(
 class Optimist(Drafting):
     """One reply; :meth:`run` is the generator."""
 
+    short = False
+    """Whether a clause that failed was sent because the budget paid for no better one."""
+
     def run(self) -> Search:
         """Draft, judge and, where that fails, search; until the reply ends or something stops it."""
         while self.end is None and self._room() > 0 and not self.stopped:
@@ -52,7 +55,7 @@ class Optimist(Drafting):
             tokens=self._cut(self.sent).path(self.prompt),
             text=before_stop(reply, self.stop).decode("utf-8", "ignore"),
             finish="stop" if self._ended(self.sent) else "length",
-            stopped_by=self.stopped,
+            stopped_by=self.stopped or ("budget" if self.short else None),
             score=score,
             passed=self.passed and not self.stopped,
             iterations=self.iterations,
@@ -130,7 +133,7 @@ class Optimist(Drafting):
         self._begin(self._cut(self.sent), kept)
         return branch
 
-    def _commit(self, end: int, score: Score | None, why: Literal["draft", "stopped"]) -> None:
+    def _commit(self, end: int, score: Score | None, why: Literal["draft", "stopped", "iterations"]) -> None:
         """The draft's first ``end`` tokens are part of the reply now."""
         if end == self.sent:
             return
@@ -157,9 +160,14 @@ class Optimist(Drafting):
                 return
             bad = again
         if self.stopped or not self._pays_to_search():  # it is the best that is known
-            self.stopped = self.stopped or "budget"
-            self.tokens, self.pieces = [*bad.tokens, *bad.rest[0]], [*bad.pieces, *bad.rest[1]]
-            self.end = bad.end
+            clause = not self.stopped and self.settings.hold_back == "clause" and self._pays_to_go_on()
+            rest: tuple[tuple[int, ...], tuple[bytes, ...]] = ((), ()) if clause else bad.rest
+            self.tokens, self.pieces = [*bad.tokens, *rest[0]], [*bad.pieces, *rest[1]]
+            self.end = None if clause and bad.rest[0] else bad.end
+            if clause:
+                self._settle_for(bad.score)
+            else:
+                self.stopped = self.stopped or "budget"
             return
         if any(end < len(bad.tokens) for end in clause_ends(list(bad.pieces))):  # nobody looked for where it fails
             self.tokens, self.pieces, self.end = list(bad.tokens), list(bad.pieces), bad.end
@@ -172,6 +180,20 @@ class Optimist(Drafting):
     def _pays_to_search(self, taken_back: int = 0) -> bool:
         """Whether the budget has as many iterations left as a search needs."""
         return self._pay_for_a_search(*self._limits(kept_back=True, taken_back=taken_back), taken_back)
+
+    def _pays_to_go_on(self) -> bool:
+        """Whether the budget pays for a draw more than drafting to the end does."""
+        iterations, forward_tokens = self._limits(kept_back=True)
+        return iterations != 0 and (forward_tokens is None or forward_tokens >= self.judging + self._length())
+
+    def _settle_for(self, score: Score) -> None:
+        """``hold_back=clause``: the draft, a clause that failed, is sent, and drafting goes on behind it."""
+        whole = len(self.tokens)
+        held, text, end = self._cut(whole), self._text(whole), self.end
+        self._commit(whole, score, "iterations")
+        self.passed, self.short = False, True
+        self._begin(held, self.before + b"".join(self.pieces))
+        self.end, self.base_text = end, text
 
     def _pay_for_a_search(self, iterations: int | None, forward_tokens: int | None, taken_back: int = 0) -> bool:
         """Whether so much pays for the iterations that commit a token set, and in forward tokens, which a search shares
