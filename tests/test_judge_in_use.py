@@ -12,7 +12,7 @@ from preferences.known import known
 from rain.api import Model
 from rain.cli.options import tell
 from rain.engines.scripted import ScriptedEngine
-from rain.preferences import load
+from rain.preferences import Part, Weighted, calibration, load
 from rain.preferences.calibration import Calibration, keep
 from rain.trace import Trace
 
@@ -84,6 +84,19 @@ def test_gate_and_v_are_the_judges_own_also_within_another(tmp_path: Path, evalu
     model.generate(" the movie was", **{**QUICK, "evaluator": evaluator, "mode": "fast"}, trace=tmp_path / "t.jsonl")
     found = Trace(tmp_path / "t.jsonl").header.settings
     assert (found.gate, found.threshold) == (0.1, pytest.approx(0.25))
+
+
+def test_gate_and_v_of_several_preferences_are_those_of_the_judge_of_them_all(tmp_path: Path) -> None:
+    both = Weighted((Part(load("positive"), "contrastive"), Part(load("positive"), "contrastive", weight=2.0)))
+    digest = calibration.digest(both, MODEL.engine.fingerprint, "plain")
+    row = measured(evaluator="weighted", digest=digest, threshold=0.1, mean_good=0.3, mean_bad=-0.2)
+    keep(row.model_copy(update={"preference": both.name}))
+    asked = {**QUICK, "preference": both, "evaluator": None, "mode": "fast"}
+    reply = MODEL.generate(" the movie was", **asked, trace=tmp_path / "t.jsonl")
+    found = Trace(tmp_path / "t.jsonl").header.settings
+    assert (found.gate, found.threshold) == (0.1, pytest.approx(0.25))
+    assert reply.judge is not None
+    assert (reply.judge["verdict"], reply.judge["auc"]) == ("can judge", 0.9)
 
 
 def test_the_papers_presets_are_never_calibrated(tmp_path: Path) -> None:

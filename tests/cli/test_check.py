@@ -47,11 +47,12 @@ def data(tmp_path: Path) -> Path:
         ([], "say what shall be judged"),
         (["-p", "positive", "--prefer", "kind"], "one of them"),
         (["-p", "nope"], "built in are"),
+        (["-p", "DATA/both.toml", "--model", "x.gguf"], "has no samples of its own: give labelled texts with --data"),
         (
-            ["-p", "DATA/both.toml", "--model", "x.gguf"],
-            "at a time: rain check --model x.gguf --preference harmless; "
-            "rain check --model x.gguf --preference helpful --evaluators yes_no",
+            ["-p", "DATA/both.toml", "--data", "DATA/good.jsonl", "--evaluators", "yes_no"],
+            "names the evaluators of its parts",
         ),
+        (["-p", "DATA/both.toml", "--data", "DATA/good.jsonl", "--wordings", "short"], "whose wordings stay"),
         (["--prefer", "kind"], "no samples of its own"),
         (["-p", "positive", "--evaluators", "nope"], "it supports"),
         (["-p", "positive", "--evaluators", ","], "name at least one"),
@@ -109,6 +110,20 @@ def kind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     (tmp_path / "texts.jsonl").write_text("\n".join(json.dumps(text) for text in texts), encoding="utf-8")
     (tmp_path / "kind.toml").write_text(KIND, encoding="utf-8")
     return {"preference": str(tmp_path / "kind.toml"), "data": tmp_path / "texts.jsonl", "model": "fake"}
+
+
+def test_a_file_of_several_preferences_is_checked_as_one_judge(
+    kind: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "several.toml"
+    file.write_text('[[parts]]\npreference = "kind.toml"\n[[parts]]\npreference = "kind.toml"\nweight = 2\n')
+    check(**{**kind, "preference": str(file)}, out=tmp_path / "scores.jsonl", json=True)
+    told = json.loads(capsys.readouterr().out)
+    assert (told["preference"], list(told["evaluators"])) == ("kind+kind", ["weighted"])
+    assert told["verdict"] == "cannot judge this"
+    assert told["kept"] == 0  # of twelve texts nothing is kept
+    check(**{**kind, "preference": str(file)}, out=tmp_path / "scores.jsonl")
+    assert "weighted" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("as_json", [False, True])

@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
+from statistics import fmean
 
 import pytest
 
 from preferences.fake import FakeEngine
+from preferences.known import known
+from preferences.test_check import PREFERENCE as KIND
+from preferences.test_check import coin, judge_by, rows
 from rain.chat import Conversation, Message, prompt_tokens
 from rain.errors import UsageError
-from rain.preferences import Part, Weighted, load, load_wanted, make_evaluator
+from rain.preferences import Part, Weighted, calibration, keeping, load, load_wanted, make_evaluator
+from rain.preferences.asked import conversation_of
+from rain.preferences.check import collect
+from rain.preferences.evaluators import Evaluator
+from rain.preferences.labelled import Row
+from rain.preferences.preference import YesNo
+from rain.preferences.reading import report
+from rain.preferences.trust import trust
+from rain.preferences.verdict import Figures
 from rain.search.asks import Prefix, Score, Stopped
 
 HELLO = Conversation((Message("user", "How do I pick a lock?"),))
@@ -113,6 +126,88 @@ def test_a_broken_file_is_an_error_of_one_line(tmp_path: Path, text: str, says: 
     with pytest.raises(UsageError, match=says) as error:
         load_wanted(file)
     assert "\n" not in str(error.value)
+
+
+# --- checked as one judge
+
+
+@pytest.fixture
+def _place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rain.preferences.calibration.folder", lambda: tmp_path / "calibrations")
+
+
+LAX = KIND.model_copy(update={"name": "lax", "yes_no": YesNo(task="Judge.", positive="Is it kind, maybe?")})
+BOTH = Weighted((Part(KIND), Part(LAX, weight=3.0)))
+
+
+def measured(engine: FakeEngine, texts: list[Row], wanted: Weighted = BOTH) -> Figures:
+    """What a check finds of the judge ``weighted``, which is kept."""
+    found = report(asyncio.run(collect(engine, wanted, texts, style="chat")))
+    assert list(found.figures) == ["weighted"]
+    assert keeping.keep(found, engine, wanted, keeping.Measured("chat", "mine.jsonl", 0.05, "0"))
+    return found.figures["weighted"]
+
+
+def in_use(engine: FakeEngine, row: Row, wanted: Weighted = BOTH) -> tuple[Evaluator, Score]:
+    conversation = conversation_of(row, "chat")
+    prompt = Prefix(prompt_tokens(engine, conversation))
+    evaluator = make_evaluator(wanted, engine, conversation, prompt)
+    return evaluator, engine.judge(evaluator, Prefix(tuple(row.reply.encode()), prompt))
+
+
+@pytest.mark.usefixtures("_place")
+def test_several_are_checked_as_one_judge_whose_threshold_is_used() -> None:
+    engine, texts = judge_by(lambda text: (1.0 if "lovely" in text else -0.5) + coin(text) / 4), rows()
+    _, before = in_use(engine, texts[0])
+    found = measured(engine, texts)
+    assert found.verdict == "can judge"
+    used = [in_use(engine, row) for row in texts]
+    assert used[0][1].soft != before.soft
+    known = calibration.calibration_of(used[0][0])
+    assert known is not None
+    assert (known.evaluator, known.verdict, known.threshold) == ("weighted", "can judge", found.threshold)
+    goods = [score for (_, score), row in zip(used, texts, strict=True) if row.good]
+    assert fmean(score.soft for score in goods) == pytest.approx(found.mean_good)
+    assert [score.hard == 1.0 for score in goods] == [score.soft >= found.threshold for score in goods]
+    told = trust(engine, BOTH, "weighted", None, "chat")
+    assert (told.checked, told.verdict, told.auc, told.line) == (True, "can judge", found.ranks.area.value, None)
+
+
+@pytest.mark.usefixtures("_place")
+def test_what_is_known_of_several_is_of_these_parts_weights_and_calibrations() -> None:
+    engine, texts = judge_by(lambda text: 1.0 if "lovely" in text else -1.0), rows()
+    measured(engine, texts)
+    for other in (
+        Weighted((Part(KIND), Part(LAX, weight=2.0))),
+        Weighted((Part(KIND), Part(KIND, weight=3.0)), name=BOTH.name),
+        Weighted((Part(KIND), Part(LAX)), combine="min", name=BOTH.name),
+    ):
+        assert calibration.calibration_of(in_use(engine, texts[0], other)[0]) is None
+    assert calibration.calibration_of(in_use(engine, texts[0])[0]) is not None
+    # Once a part is checked by itself it is scored in another way, and what both are worth together is not known.
+    part = known(LAX, model=engine.fingerprint, evaluator="yes_no", placement="in_place", zero=0.3, slope=2.0)
+    calibration.keep(part)
+    assert calibration.calibration_of(in_use(engine, texts[0])[0]) is None
+    assert "'kind' by yes_no" in str(trust(engine, BOTH, "weighted", None, "chat").line)
+    measured(engine, texts)
+    assert calibration.calibration_of(in_use(engine, texts[0])[0]) is not None
+
+
+@pytest.mark.usefixtures("_place")
+def test_several_that_are_checked_and_judge_weakly_are_told_with_the_reason() -> None:
+    engine = FakeEngine()
+    digest = calibration.digest(BOTH, engine.fingerprint, "chat")
+    row = known(evaluator="weighted", digest=digest, placement="in_place", reason="0.41 of pairs")
+    calibration.keep(row.model_copy(update={"preference": BOTH.name, "verdict": "cannot judge this"}))
+    told = trust(engine, BOTH, "weighted", None, "chat")
+    assert told.warn
+    assert "fake cannot judge 'kind+lax' by weighted (in_place): 0.41 of pairs; " in str(told.line)
+    assert str(told.line).endswith("rain check --model fake --preference FILE.toml --data FILE.jsonl --label FIELD")
+
+
+def test_several_of_which_a_classifier_judges_one_are_not_checked() -> None:
+    with pytest.raises(UsageError, match="only judging by a model is checked"):
+        asyncio.run(collect(judge_by(coin), Weighted((Part(KIND), *parts(1.0, weights=(1.0,)))), rows(prompts=2)))
 
 
 def test_an_evaluator_is_named_for_a_part_and_not_for_all() -> None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from rain.engines.engine import Engine
-    from rain.preferences import Preference
+    from rain.preferences import Preference, Weighted
     from rain.preferences.check import Scores
     from rain.preferences.labelled import Row
     from rain.preferences.verdict import Report
@@ -85,7 +85,7 @@ def check(
     from rain.preferences.labelled import pick
     from rain.preferences.reading import report
 
-    wanted = _preference(preference, prefer, judge_model or model)
+    wanted = _preference(preference, prefer)
     if not 0 < false_alarms < 1:
         raise UsageError(f"--false-alarms: {false_alarms} must be between 0 and 1")
     if style not in (None, "chat", "turns", "plain"):
@@ -159,10 +159,8 @@ def sentence(model: str, preference: str, found: Report) -> str:
     return f"{says} by {found.reason}. Use: --evaluator {judge.evaluator}{place} ({cost:.0f} tokens a judgement)."
 
 
-def _preference(name: str | None, prefer: str | None, model: str) -> Preference:
+def _preference(name: str | None, prefer: str | None) -> Preference | Weighted:
     from rain.preferences import builtin_names, from_sentence
-    from rain.preferences.preference import Preference
-    from rain.preferences.trust import check_command
     from rain.preferences.weighted import load_wanted
 
     if (name is None) == (prefer is None):
@@ -172,23 +170,24 @@ def _preference(name: str | None, prefer: str | None, model: str) -> Preference:
         )
     if prefer is not None:
         return from_sentence(prefer)
-    wanted = load_wanted(name or "")
-    if not isinstance(wanted, Preference):
-        named = [
-            (part.preference, part.evaluator if isinstance(part.evaluator, str) else None) for part in wanted.parts
-        ]
-        commands = "; ".join(dict.fromkeys(check_command(model, *each) for each in named))
-        raise UsageError(f"{name} combines several preferences, and a check measures one judge at a time: {commands}")
-    return wanted
+    return load_wanted(name or "")
 
 
-def _rows(wanted: Preference, data: Path | None, label: str | None, text: str | None) -> tuple[list[Row], str]:
+def _rows(
+    wanted: Preference | Weighted, data: Path | None, label: str | None, text: str | None
+) -> tuple[list[Row], str]:
     """The texts and what to call them."""
+    from rain.preferences import Weighted
     from rain.preferences.labelled import read, samples
 
     if data is None:
         if label or text:
             raise UsageError("--label and --text are about a file: give it with --data FILE.jsonl")
+        if isinstance(wanted, Weighted):
+            raise UsageError(
+                f"{wanted.name} combines several preferences and has no samples of its own: give labelled texts with "
+                "--data FILE.jsonl --label FIELD"
+            )
         return samples(wanted.name), "samples"
     rows = read(data, label, text)
     return rows, f"{data.name} {hashlib.sha256(data.read_bytes()).hexdigest()[:12]}"
@@ -219,7 +218,7 @@ def _explicit(evaluators: Any) -> list[str] | None:
     return [name.removesuffix(REFUSALS) for name in evaluators if name.endswith(REFUSALS)]
 
 
-def _check_names(wanted: Preference, how: dict[str, Any]) -> None:
+def _check_names(wanted: Preference | Weighted, how: dict[str, Any]) -> None:
     """Raises UsageError before a model is loaded."""
     from rain.preferences.asked import PLACEMENTS
     from rain.preferences.evaluators import check_kind
@@ -251,17 +250,20 @@ def _load(
             raise
 
 
-def _collect(engine: Engine, wanted: Preference, rows: list[Row], how: dict[str, Any], out: Path | None) -> Scores:
+def _collect(
+    engine: Engine, wanted: Preference | Weighted, rows: list[Row], how: dict[str, Any], out: Path | None
+) -> Scores:
     from rain.preferences import calibration
     from rain.preferences.asked import style_of
     from rain.preferences.check import collect
     from rain.preferences.ledger import Ledger
 
+    style = how["style"] or style_of(engine, rows)
     header = {
         "model": engine.fingerprint,
         "preference": wanted.name,
-        "digest": calibration.digest(wanted),
-        "style": how["style"] or style_of(engine, rows),
+        "digest": calibration.digest(wanted, engine.fingerprint, style),
+        "style": style,
         "reads_the_reply": how["reads_the_reply"],
     }
     ledger = Ledger(out, header)

@@ -12,6 +12,7 @@ from rain.errors import UsageError
 from rain.preferences.evaluators import PLACED, REFUSALS, Evaluator, check_kind, make_evaluator
 from rain.preferences.labelled import Row
 from rain.preferences.preference import DEFAULT_WORDING, Placement, Preference
+from rain.preferences.weighted import Weighted
 from rain.search.asks import Prefix
 
 PLACEMENTS: tuple[Placement, ...] = ("in_place", "quoted")
@@ -47,7 +48,7 @@ def conversation_of(row: Row, style: Style) -> Conversation:
 
 def possible(
     engine: Engine,
-    preference: Preference,
+    preference: Preference | Weighted,
     row: Row,
     style: Style,
     evaluators: Sequence[str] | None = None,
@@ -57,8 +58,10 @@ def possible(
     """The judges that can be asked, and for the others why not.
 
     Raises UsageError: unknown names, no placement, none possible (with the evaluators that are), a style that the model
-    does not allow (with the evaluators that other styles do).
+    does not allow (with the evaluators that other styles do), a classifier among several preferences.
     """
+    if isinstance(preference, Weighted) and not all(part.kind for part in preference.parts):
+        raise UsageError(f"a part of {preference.name!r} is judged by a classifier: only judging by a model is checked")
     try:
         prompt_tokens(engine, conversation_of(row, style))
     except UsageError as error:
@@ -94,7 +97,7 @@ def possible(
     return judges, impossible
 
 
-def _in_other_styles(engine: Engine, preference: Preference, row: Row, style: Style) -> str:
+def _in_other_styles(engine: Engine, preference: Preference | Weighted, row: Row, style: Style) -> str:
     """Which evaluators can be asked in which of the other styles, in words."""
     told = []
     for other in get_args(Style):
@@ -109,12 +112,17 @@ def _in_other_styles(engine: Engine, preference: Preference, row: Row, style: St
 
 def make(
     engine: Engine,
-    preference: Preference,
+    preference: Preference | Weighted,
     conversation: Conversation,
     prompt: Prefix,
     kind: str,
     placement: Placement | None,
 ) -> Evaluator:
-    """The evaluator as it is before anything is known of it: no zero, no calibration. Raises UsageError."""
-    where = placement if kind in PLACED else None
-    return make_evaluator(preference, engine, conversation, prompt, kind=kind, placement=where, zeroed=False)
+    """The evaluator as it is before anything is known of it: no zero, no calibration. Raises UsageError.
+
+    Of several preferences the parts are judged with what is known of each, as they are in use.
+    """
+    where, parts_known = placement if kind in PLACED else None, isinstance(preference, Weighted)
+    return make_evaluator(
+        preference, engine, conversation, prompt, kind=kind, placement=where, zeroed=parts_known, together=False
+    )

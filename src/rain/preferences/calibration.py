@@ -24,8 +24,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from rain import cache
 from rain.chat import Conversation, Message, prompt_tokens
 from rain.engines.engine import Engine
-from rain.preferences.evaluators import ZEROED, Case, Evaluator, Judgement, parts_of
+from rain.preferences.evaluators import REFUSALS, ZEROED, Case, Evaluator, Judgement, parts_of
 from rain.preferences.preference import Preference
+from rain.preferences.weighted import Part, Weighted
 from rain.search.asks import Prefix, Stopped
 
 Judge = TypeVar("Judge")
@@ -127,10 +128,30 @@ _told: set[Path] = set()
 """Files that a warning was given for: one each."""
 
 
-def digest(preference: Preference) -> str:
-    """Of everything the preference asks in its own wording; its further wordings are judges of their own."""
-    asked = f"{ASKING} {preference.model_dump_json(exclude={'others'})}"
+def digest(preference: Preference | Weighted, model: str = "", style: str = "") -> str:
+    """Of everything the preference asks in its own wording; its further wordings are judges of their own.
+
+    Several preferences are scored by their parts' calibrations on ``model`` in ``style``: with others they are another
+    judge.
+    """
+    if isinstance(preference, Weighted):
+        parts = [_digest_of(part, model, style) for part in preference.parts]
+        asked = f"{ASKING} {json.dumps([preference.combine, parts])}"
+    else:
+        asked = f"{ASKING} {preference.model_dump_json(exclude={'others'})}"
     return hashlib.sha256(asked.encode()).hexdigest()[:16]
+
+
+def _digest_of(part: Part, model: str, style: str) -> list[Any]:
+    asked, kind = digest(part.preference), part.kind or "classifier"
+    mine = (part.preference.name, asked, part.preference.wording, style)
+    known = [
+        [row.evaluator, row.placement, row.zero, row.slope, row.threshold]
+        for row in (kept(model) if anything_kept() else [])
+        if (row.preference, row.digest, row.wording, row.style) == mine
+        and row.evaluator in (kind, kind.removesuffix(REFUSALS))
+    ]
+    return [asked, kind, part.weight, sorted(known)]
 
 
 def folder() -> Path:
@@ -164,13 +185,13 @@ def kept(model: str) -> list[Calibration]:
 
 
 def find(
-    model: str, preference: Preference, evaluator: str, placement: str, wording: str, style: str
+    model: str, preference: Preference | Weighted, evaluator: str, placement: str, wording: str, style: str
 ) -> Calibration | None:
     """What is known of exactly this judge of exactly these weights, None where it was never measured.
 
     preference: as it is asked, in this wording.
     """
-    key = (preference.name, digest(preference), evaluator, placement, wording, style)
+    key = (preference.name, digest(preference, model, style), evaluator, placement, wording, style)
     rows = (_read(_file(model, key, place), model) for place in folders())
     return next((row for row in rows if row is not None and row.key == key), None)
 
@@ -248,6 +269,22 @@ def known_of(inner: Evaluator, case: Case) -> Calibration | None:
         return None
     asked, style = case.preference, case.conversation.style
     return find(case.engine.fingerprint, asked, inner.kind, inner.placement, asked.wording, style)
+
+
+def calibrated_together(
+    inner: Evaluator, wanted: Weighted, engine: Engine, style: str, whole: Callable[[Evaluator], Evaluator]
+) -> Evaluator:
+    """``whole(inner)``, where ``inner`` judges several preferences as their parts are judged, with what is known of it
+    as one judge."""
+    judge = whole(inner)
+    if not anything_kept():
+        return judge
+    asked = (engine.fingerprint, wanted)
+    known = find(*asked, judge.kind, judge.placement, wanted.wording, style)
+    if known is not None and known.slope > 0:
+        return Calibrated(inner, known, whole)
+    known = find(*asked, inner.kind, inner.placement, wanted.wording, style)
+    return judge if known is None or known.slope <= 0 else whole(Calibrated(inner, known))
 
 
 def calibration_of(evaluator: Evaluator) -> Calibration | None:

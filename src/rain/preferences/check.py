@@ -22,6 +22,7 @@ from rain.preferences.evaluators import PLACED, Evaluator, parts_of
 from rain.preferences.labelled import Row, groups
 from rain.preferences.ledger import Ledger, Scored
 from rain.preferences.preference import Placement, Preference
+from rain.preferences.weighted import Weighted
 from rain.search.asks import Prefix, Question, Result, Score, Stopped, TextLogprobs, TopTokens, Usage
 
 FRACTIONS = (0.25, 0.5, 1.0)
@@ -57,7 +58,7 @@ class Scores:
 
 async def collect(
     engine: Engine,
-    preference: Preference,
+    preference: Preference | Weighted,
     rows: Sequence[Row],
     *,
     evaluators: Sequence[str] | None = None,
@@ -166,7 +167,12 @@ class _Session:
     """One check under way."""
 
     def __init__(
-        self, engine: Engine, preference: Preference, scores: Scores, ledger: Ledger, reads_the_reply: bool
+        self,
+        engine: Engine,
+        preference: Preference | Weighted,
+        scores: Scores,
+        ledger: Ledger,
+        reads_the_reply: bool,
     ) -> None:
         self.engine, self.scores, self.ledger = engine, scores, ledger
         self.reads_the_reply = reads_the_reply

@@ -11,6 +11,7 @@ from rain.preferences.calibration import Calibration
 from rain.preferences.preference import Preference
 from rain.preferences.ranking import Pairs
 from rain.preferences.verdict import ENOUGH, Figures, Report
+from rain.preferences.weighted import Weighted
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +27,7 @@ class Measured:
     """Of RAIN."""
 
 
-def keep(report: Report, engine: Engine, preference: Preference, measured: Measured) -> list[Calibration]:
+def keep(report: Report, engine: Engine, preference: Preference | Weighted, measured: Measured) -> list[Calibration]:
     """Keep a calibration for each judge, in each wording, that saw enough texts. Returns what could be kept."""
     every = [found for first in report.figures.values() for found in (first, *first.wordings.values())]
     made = [
@@ -37,14 +38,14 @@ def keep(report: Report, engine: Engine, preference: Preference, measured: Measu
     return [row for row in made if calibration.keep(row)]
 
 
-def of(found: Figures, engine: Engine, preference: Preference, measured: Measured) -> Calibration:
+def of(found: Figures, engine: Engine, preference: Preference | Weighted, measured: Measured) -> Calibration:
     """The calibration of one judge."""
     area, main = found.ranks.area, found.ranks.main[1]
     pairs = main if isinstance(main, Pairs) else found.ranks.pairs
     return Calibration(
         model=engine.fingerprint,
         preference=preference.name,
-        digest=calibration.digest(preference.worded(found.judge.wording)),
+        digest=calibration.digest(preference.worded(found.judge.wording), engine.fingerprint, measured.style),
         evaluator=found.judge.evaluator,
         placement=found.judge.placement,
         wording=found.judge.wording,

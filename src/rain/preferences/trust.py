@@ -63,10 +63,14 @@ def trust(
     """What is known of a judge: ``evaluator`` asks ``engine`` (the model that judges) about ``preference``.
 
     placement: None for the preference's own. as_checked: False for a judge that is asked in a way that no check
-    measures (the paper's single question), whose figures would be another's. Of several preferences the judge that is
-    known least, or is the worst, is told.
+    measures (the paper's single question), whose figures would be another's. Of several preferences that were not
+    checked as one judge, the judge that is known least, or is the worst, is told.
     """
     if isinstance(preference, Weighted):
+        rows = _asked_the_same(engine, preference, style) if placement is None else []
+        together = next((row for row in rows if (row.evaluator, row.style) == (evaluator, style)), None)
+        if together is not None:
+            return _of(together, rows, engine, preference)
         return _of_parts(engine, preference, placement, style)
     name = f"'{preference.name}'"
     if evaluator.startswith("classifier"):
@@ -82,6 +86,11 @@ def trust(
             judge += f" in the style {style!r} ({mine[0].style!r}: {mine[0].verdict})"
         how = _how(engine, preference, evaluator, style if mine else None, as_checked)
         return Trust(line=f"nobody has checked how well {judge}{how}")
+    return _of(known, rows, engine, preference)
+
+
+def _of(known: Calibration, rows: list[Calibration], engine: Engine, preference: Preference | Weighted) -> Trust:
+    """rows: what is known of other judges that are asked the same."""
     line = _line(known, engine, preference)
     return Trust(
         checked=True,
@@ -91,7 +100,7 @@ def trust(
         auc_high=known.auc_high,
         pair_accuracy=known.pair_accuracy,
         n=known.n,
-        line=line and line + _advice(known, [row for row in rows if row.style == style], engine, preference),
+        line=line and line + _advice(known, [row for row in rows if row.style == known.style], engine, preference),
         warn=known.verdict not in TRUSTED,
     )
 
@@ -102,10 +111,15 @@ def figures(known: Calibration) -> str:
     return f"area {known.auc:.2f} [{known.auc_low:.2f}, {known.auc_high:.2f}]{pairs}, N = {known.n}"
 
 
-def check_command(model: str, preference: Preference, evaluator: str | None = None, *, data: bool = False) -> str:
+def check_command(
+    model: str, preference: Preference | Weighted, evaluator: str | None = None, *, data: bool = False
+) -> str:
     """The ``rain check`` that measures it. data: on texts of one's own; only built-in preferences have samples."""
     words = ["rain check --model", shlex.quote(model)]
-    if _builtin(preference):
+    if isinstance(preference, Weighted):
+        evaluator, data = None, True
+        words.append("--preference FILE.toml")
+    elif _builtin(preference):
         words.append(f"--preference {preference.name}")
     else:
         wish, data = _sentence(preference), True
@@ -135,10 +149,15 @@ def _asks_as(preference: Preference, ours: Preference) -> bool:
     return known and calibration.digest(ours.worded(preference.wording)) == calibration.digest(preference)
 
 
-def _asked_the_same(engine: Engine, preference: Preference) -> list[Calibration]:
-    """What is kept of judges that are asked in these words on this model; others' words are found by their digest."""
-    rows = calibration.kept(engine.fingerprint) if calibration.anything_kept() else []
-    asked = (preference.name, calibration.digest(preference), preference.wording)
+def _asked_the_same(engine: Engine, preference: Preference | Weighted, style: str = "") -> list[Calibration]:
+    """What is kept of judges that are asked in these words on this model; others' words are found by their digest.
+
+    style: for several preferences, whose parts are known in it.
+    """
+    if not calibration.anything_kept():
+        return []
+    rows = calibration.kept(engine.fingerprint)
+    asked = (preference.name, calibration.digest(preference, engine.fingerprint, style), preference.wording)
     return [row for row in rows if (row.preference, row.digest, row.wording) == asked]
 
 
@@ -154,7 +173,7 @@ def _of_parts(engine: Engine, wanted: Weighted, placement: str | None, style: st
     return Trust(checked, worst.verdict if checked else None, line=worst.line, warn=any(one.warn for one in found))
 
 
-def _line(known: Calibration, engine: Engine, preference: Preference) -> str | None:
+def _line(known: Calibration, engine: Engine, preference: Preference | Weighted) -> str | None:
     """One sentence on what to expect."""
     model = engine.name
     # The verdict's own figures: what a table shows of the whole texts may say the opposite.
@@ -181,7 +200,7 @@ def _how(engine: Engine, preference: Preference, evaluator: str, style: str | No
     return f"; find out with: {command}"
 
 
-def _advice(known: Calibration, rows: list[Calibration], engine: Engine, preference: Preference) -> str:
+def _advice(known: Calibration, rows: list[Calibration], engine: Engine, preference: Preference | Weighted) -> str:
     """A better judge on the same model, if one is known; else how to look for one."""
     if known.verdict == "can judge":
         return ""

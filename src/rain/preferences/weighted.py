@@ -7,14 +7,16 @@ import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import ClassVar, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from rain.errors import UsageError
-from rain.preferences.preference import Preference, builtin_names, load
+from rain.preferences.preference import DEFAULT_WORDING, ContentFree, Placement, Preference, builtin_names, load
 
 Combine: TypeAlias = Literal["mean", "min"]
+KIND = "weighted"
+"""What the judge of several preferences is called."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +28,12 @@ class Part:
     """As for one preference: a name, or a classifier; default the preference's own."""
     weight: float = 1.0
     """Its share of the mean, beside the others' weights."""
+
+    @property
+    def kind(self) -> str | None:
+        """The evaluator's name; None for a classifier."""
+        named = self.evaluator or self.preference.default
+        return named if isinstance(named, str) and ":" not in named else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +49,19 @@ class Weighted:
     name: str = ""
     """Default: the names of the parts."""
     description: str = ""
+
+    # What a check asks of a preference: there is one judge, which asks where and how its parts do.
+    kinds: ClassVar[tuple[str, ...]] = (KIND,)
+    placement: ClassVar[Placement] = "in_place"
+    wording: ClassVar[str] = DEFAULT_WORDING
+    wordings: ClassVar[tuple[str, ...]] = (DEFAULT_WORDING,)
+    content_free: ClassVar[tuple[ContentFree, ...]] = ()
+
+    def worded(self, name: str) -> Weighted:
+        """Itself. Raises UsageError: it has no other wordings."""
+        if name != self.wording:
+            raise UsageError(f"{self.name} combines several preferences, whose wordings stay as they are: no {name!r}")
+        return self
 
     def __post_init__(self) -> None:
         if not self.name:

@@ -113,12 +113,13 @@ def make_evaluator(
     zeroed: bool = True,
     judge: Engine | None = None,
     decisive: float = 1.0,
+    together: bool = True,
 ) -> Evaluator:
     """An evaluator for the replies behind ``prompt`` (the tokens of ``conversation``, or a link behind them).
 
     kind: the evaluator's name, or a classifier; default the preference's own. zeroed: use what is known of the judge,
     see :mod:`rain.preferences.calibration`. judge: another model that its questions are for; replies are ``engine``'s.
-    decisive: see :class:`Case`.
+    decisive: see :class:`Case`. together: of several preferences also use what is known of them as one judge.
     Raises UsageError: a kind that the preference or the engine does not support, a placement that the kind has no
     use for, letters that are not single tokens.
     """
@@ -132,7 +133,7 @@ def make_evaluator(
         inner = make_evaluator(
             preference, judge, there.conversation, there.prompt,
             kind=kind, placement=placement, shots=shots, both_wordings=both_wordings, zeroed=zeroed,
-            decisive=decisive,
+            decisive=decisive, together=together,
         )  # fmt: skip
         return ForeignEvaluator(inner, there)
     if isinstance(preference, Weighted):
@@ -148,7 +149,16 @@ def make_evaluator(
         ]  # fmt: skip
         weights = [part.weight for part in preference.parts]
         plain: Evaluator = WeightedEvaluator(parts, weights, lowest=preference.combine == "min")
-        return _with_refusals(plain, kind, lambda reply: engine.tokenizer.decode(reply.path(prompt)))
+
+        def ruled(inner: Evaluator) -> Evaluator:
+            return _with_refusals(inner, kind, lambda reply: engine.tokenizer.decode(reply.path(prompt)))
+
+        as_checked = placement is None and shots is None and both_wordings
+        if not (zeroed and together and as_checked):
+            return ruled(plain)
+        from rain.preferences.calibration import calibrated_together
+
+        return calibrated_together(plain, preference, engine, conversation.style, ruled)
     case = Case(preference, engine, conversation, prompt, placement, shots, both_wordings, decisive)
     if kind is not None and is_classifier(kind):
         from rain.preferences.evaluators.classifier import ClassifierEvaluator, find
