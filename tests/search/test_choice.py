@@ -71,3 +71,4 @@ def test_a_clear_lead_is_decided_and_a_narrow_one_is_not(settings: Settings) -> 
     assert is_decided([child(9, 0.9), child(2, -0.9)], settings, 1)
     assert not is_decided([child(4, 0.3), child(3, 0.3)], settings, 2)
     assert not is_decided([], settings, 1)
+    assert is_decided([child(4, 0.3), child(1, 0.1)], settings, -3), "a paced budget may be overspent"

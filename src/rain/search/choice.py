@@ -22,6 +22,7 @@ def is_decided(children: Sequence[Node], settings: Settings, left: int) -> bool:
 
     An iteration adds at most one visit to any child: its own, or a part of one where it is similar.
     """
+    left = max(0, left)
     first = leader(children, settings)
     others = [child for child in children if child is not first]
     if first is None or settings.commit == "visits":

@@ -144,7 +144,7 @@ class Loop(Desk):
             return "threshold"
         left = self.allowed - self.spent
         decided = self.settings.early_stop and choice.is_decided(self.tree.root.children, self.settings, left)
-        return "iterations" if decided or left <= 0 else None
+        return "iterations" if left <= 0 or decided else None
 
     def _may_start(self) -> bool:
         """T is kept to, except that a set is never committed unvisited."""
