@@ -15,8 +15,8 @@ from rain.search.choice import is_decided, leader
 from rain.search.settings import Settings
 from rain.search.tree import Node
 
-VISITS = Settings(commit="visits")
-BOUND = Settings(commit="bound", doubt=0.5)
+VISITS = Settings(commit="visits", node_addition=False)
+BOUND = Settings(commit="bound", doubt=0.5, node_addition=False)
 
 
 def child(visits: float, value: float) -> Node:
@@ -71,4 +71,7 @@ def test_a_clear_lead_is_decided_and_a_narrow_one_is_not(settings: Settings) -> 
     assert is_decided([child(9, 0.9), child(2, -0.9)], settings, 1)
     assert not is_decided([child(4, 0.3), child(3, 0.3)], settings, 2)
     assert not is_decided([], settings, 1)
+    alone = [child(20, -0.3), child(10, -0.9)]
+    may_be_added = replace(settings, node_addition=True)
+    assert not is_decided(alone, may_be_added, 1) or settings.commit == "visits"
     assert is_decided([child(4, 0.3), child(1, 0.1)], settings, -3), "a paced budget may be overspent"

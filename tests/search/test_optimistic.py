@@ -492,6 +492,49 @@ def test_by_clause_too_small_a_budget_sends_the_best_clause_and_goes_on() -> Non
     assert seen.outcome.usage.forward_tokens > 250
 
 
+class Priced(World):
+    """A judgement takes 60 forward tokens."""
+
+    def _result(self, ask: Ask) -> tuple[AnyResult, Usage]:
+        result, usage = super()._result(ask)
+        return result, replace(usage, forward_tokens=60) if isinstance(ask, Judge) else usage
+
+
+@pytest.mark.parametrize("limit", [700, 1200, 2000, 3000])
+def test_by_clause_a_reply_that_had_to_settle_reaches_its_end_all_the_same(limit: int) -> None:
+    for seed in range(8):
+        settings = replace(SETTINGS, gate=0.3, redrafts=4, hold_back="clause")
+        world = Priced()
+        seen = follow(optimistic(prompt(world), settings, Budget(60, max_forward_tokens=limit), seed=seed), world)
+        assert seen.outcome
+        # Nothing stops this world's overspending: judgements under way may take a last token's room.
+        assert len(seen.outcome.tokens) >= 59 or seen.outcome.finish == "stop"
+
+
+@pytest.mark.parametrize("why", ["budget", "no_room", "deadline"])
+def test_what_stops_a_draft_together_with_a_bad_judgement_loses_no_text(
+    why: Literal["budget", "no_room", "deadline"],
+) -> None:
+    world = Verdicts(bad=lambda text: True)
+    running = optimistic(prompt(world), replace(SETTINGS, hold_back="clause"), Budget(40), seed=0)
+    out, open_ = next(running), []
+    while True:
+        open_ += [item for item in out if isinstance(item, Asked)]
+        judged = any(isinstance(one.ask, Judge) for one in open_)
+        answers = [
+            Answer(one.ticket, Stopped(why)) if judged and isinstance(one.ask, Sample) else world.answer(one)
+            for one in open_
+        ]
+        open_ = []
+        try:
+            out = running.send(answers)
+        except StopIteration as end:
+            outcome = end.value
+            break
+    assert outcome.stopped_by == why
+    assert outcome.text
+
+
 class Free(World):
     """Nothing costs anything, as where all of it is cached."""
 

@@ -33,7 +33,7 @@ def examine(task: Task) -> Search:
     work = Work(task)
     text = yield from work.write(Text.empty(task.begun), draft_seed(task.seed), task.room, task.stop)
     said, score = text.only_text(task.stop), None
-    if said.length > task.prompt.length and work.stopped in (None, "budget"):
+    if said.length > task.prompt.length and not work.stopped:
         (result,) = yield from work.answers([Judge(said, task.prompt, text.ended)])
         score = result if isinstance(result, Score) else None
     passed = score is not None and task.value(score) > task.settings.gate + TOLERANCE

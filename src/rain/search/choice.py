@@ -30,8 +30,12 @@ def is_decided(children: Sequence[Node], settings: Settings, left: int) -> bool:
     if not first.visits:
         return False
     worst = _mean(first, left, -1.0) - settings.doubt / math.sqrt(first.visits)
-    best = (_mean(child, left, 1.0) - settings.doubt / math.sqrt(child.visits + left or 1) for child in others)
-    return worst > max(best, default=-math.inf)
+    rivals = [(child.visits, _mean(child, left, 1.0)) for child in others]
+    if left and settings.node_addition and len(children) < settings.max_children:
+        rivals.append((0.0, 1.0))  # one that may yet be added
+    return worst > max(
+        (mean - settings.doubt / math.sqrt(visits + left or 1) for visits, mean in rivals), default=-math.inf
+    )
 
 
 def _promise(child: Node, settings: Settings) -> tuple[float, float]:

@@ -42,7 +42,7 @@ class Optimist(Drafting):
         while self.end is None and self._room() > 0 and not self.stopped:
             draft = self._draft_by_clause if self.settings.hold_back == "clause" else self._draft_to_the_end
             bad = yield from draft()
-            if bad and not self.stopped:
+            if bad:
                 yield from self._mend(bad)
         if self.stopped == "budget":
             yield from self._finish()
@@ -109,7 +109,11 @@ class Optimist(Drafting):
                 if answer.ticket == drafting:
                     self._grow(answer.result)
                     ended = [len(self.tokens)] if self.end else []
+                    _, left = self._limits(kept_back=True)
                     for end in dict.fromkeys([*clause_ends(self.pieces, asked), *ended]):
+                        if self.short and left is not None and left < (len(judging) + 1) * self.judging:
+                            self.stopped = self.stopped or "budget"  # the rest is drafted and judged once
+                            break
                         judging[self.ask(self._judge(end))] = asked = end
                     drafting = None if self.end or self.stopped else self.ask(self._more(clause=True))
                 elif answer.ticket in judging and isinstance(answer.result, Score):
@@ -264,6 +268,7 @@ class Optimist(Drafting):
             numbers = range(number, number := number + count)
             drawn = yield from self._drawn(candidates.draws(root, numbers, length, clause=by_clause))
             best = yield from self._better(best, [(*each, candidates.without_end(each[0])) for each in drawn])
+            drawn = []  # the cells of those that lost
         if best and self._value(best.score) <= self._value(bad.whole):
             self._lose(best)
             return None
