@@ -107,6 +107,18 @@ def follow(running: Search, world: World, choose: Callable[[int], int] = lambda 
         answers = [world.answer(asked)]
 
 
+def together(running: Search, answer: Callable[[list[Asked], list[object]], list[Answer]]) -> Outcome:
+    """All that is asked at once is answered at once, by ``answer``, which is shown all that came out."""
+    out = next(running)
+    while True:
+        asked = [item for item in out if isinstance(item, Asked)]
+        try:
+            out = running.send(answer(asked, list(out)))
+        except StopIteration as end:
+            outcome: Outcome = end.value
+            return outcome
+
+
 def draft(world: World, hold_back: str = "reply", tokens: int = 40, seed: int = 0, **changes: object) -> Seen:
     settings = replace(SETTINGS, hold_back=hold_back, **changes)
     return follow(optimistic(prompt(world), settings, Budget(max_tokens=tokens), seed=seed), world)
@@ -384,18 +396,15 @@ def test_cancelled_while_it_draws_anew_it_has_not_ended() -> None:
 def test_what_stops_the_last_draft_is_told(why: Literal["cancelled", "deadline"]) -> None:
     world = World(mood=-0.6)
     settings = replace(SETTINGS, gate=0.9, redrafts=0, iterations_per_set=4)
-    running = optimistic(prompt(world), settings, Budget(40, max_iterations=6), seed=1)
-    out, tried, answers = next(running), 0, []
-    while True:
-        asked = [item for item in out if isinstance(item, Asked)]
+    tried = 0
+
+    def answer(asked: list[Asked], out: list[object]) -> list[Answer]:
+        nonlocal tried
         tried += sum(isinstance(item, Tried) for item in out)
         last = tried > 0 and any(isinstance(one.ask, Sample) and one.ask.purpose == "draft" for one in asked)
-        answers = [Answer(one.ticket, Stopped(why)) if last else world.answer(one) for one in asked]
-        try:
-            out = running.send(answers)
-        except StopIteration as end:
-            outcome = end.value
-            break
+        return [Answer(one.ticket, Stopped(why)) if last else world.answer(one) for one in asked]
+
+    outcome = together(optimistic(prompt(world), settings, Budget(40, max_iterations=6), seed=1), answer)
     assert outcome.stopped_by == why
 
 
@@ -516,21 +525,15 @@ def test_what_stops_a_draft_together_with_a_bad_judgement_loses_no_text(
     why: Literal["budget", "no_room", "deadline"],
 ) -> None:
     world = Verdicts(bad=lambda text: True)
-    running = optimistic(prompt(world), replace(SETTINGS, hold_back="clause"), Budget(40), seed=0)
-    out, open_ = next(running), []
-    while True:
-        open_ += [item for item in out if isinstance(item, Asked)]
-        judged = any(isinstance(one.ask, Judge) for one in open_)
-        answers = [
+
+    def answer(asked: list[Asked], out: list[object]) -> list[Answer]:
+        judged = any(isinstance(one.ask, Judge) for one in asked)
+        return [
             Answer(one.ticket, Stopped(why)) if judged and isinstance(one.ask, Sample) else world.answer(one)
-            for one in open_
+            for one in asked
         ]
-        open_ = []
-        try:
-            out = running.send(answers)
-        except StopIteration as end:
-            outcome = end.value
-            break
+
+    outcome = together(optimistic(prompt(world), replace(SETTINGS, hold_back="clause"), Budget(40), seed=0), answer)
     assert outcome.stopped_by == why
     assert outcome.text
 

@@ -329,7 +329,11 @@ class Optimist(Drafting):
 
     def _search(self, bad: Branch) -> Generator[Out, list[Answer], None]:
         """Search behind what is kept until a token set passes; to the end of the reply once the limit is reached."""
-        left = Budget(int(self._room()), *self._limits(kept_back=True))
+        # To find where it fails may have cost what was left: the search says so then, and commits what it knows.
+        iterations, forward_tokens = (
+            limit if limit is None else max(1, limit) for limit in self._limits(kept_back=True)
+        )
+        left = Budget(int(self._room()), iterations, forward_tokens)
         self.tried.add(self.failures)
         self.searched += 1
         seed = draft_seed(self.seed, -self.failures)

@@ -239,7 +239,7 @@ class Tree:
     # Commit -----------------------------------------------------------------------------------------------------------
 
     def leader(self) -> Node | None:
-        """The child that would be committed now: most visits n, ties by value, then the first attached (P, C)."""
+        """The child that would be committed now (P, C: most visits n, ties by value, then the first attached)."""
         return choice.leader(self.root.children, self.settings)
 
     def advance(self, child: Node) -> None:
