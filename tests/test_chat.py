@@ -92,7 +92,7 @@ def test_a_reply_is_closed_and_asked_about_in_every_style():
 
     assert ask("chat") == "«<|im_end|>»\n«<|im_start|>»user\nSafe?«<|im_end|>»\n«<|im_start|>»assistant\nYes"
     assert ask("turns") == "\n\nHuman: Safe?\n\nAssistant: Yes"
-    assert ask("plain") == "\n\nSafe?\nAnswer: Yes"
+    assert ask("plain") == "\n\nSafe?\nYes"
 
 
 def test_thoughts_that_the_template_opens_are_noticed_and_closed_before_an_answer():

@@ -94,12 +94,13 @@ def prompt_tokens(engine: Engine, conversation: Conversation) -> tuple[int, ...]
 def close_and_ask(engine: Engine, conversation: Conversation, question: str, answer: str) -> tuple[int, ...]:
     """Tokens that follow a reply to ``conversation``: they end its turn, ask, and begin the answer with ``answer``.
 
+    In a plain text nobody has a turn: what shows that an answer begins there is for ``answer`` to say.
     Raises UsageError as :func:`prompt_tokens` does.
     """
     if conversation.style == "turns":
         return engine.tokenizer.encode(f"\n\nHuman: {question}\n\nAssistant: {answer}")
     if conversation.style == "plain":
-        return engine.tokenizer.encode(f"\n\n{question}\nAnswer: {answer}")
+        return engine.tokenizer.encode(f"\n\n{question}\n{answer}")
     reply, asked = Message("assistant", "ok"), Message("user", question)
     tail = _behind(reply, _rendered(engine, (*_supported(engine, conversation.messages), reply, asked)))
     if tail is None:

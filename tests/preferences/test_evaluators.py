@@ -5,12 +5,12 @@ from itertools import pairwise
 import pytest
 
 from preferences.fake import END, ByteTokenizer, FakeEngine
-from rain.chat import Conversation, Message, prompt_tokens
+from rain.chat import Conversation, Message, Style, prompt_tokens
 from rain.engines.engine import Capabilities
 from rain.errors import UsageError
 from rain.preferences import load, make_evaluator
 from rain.preferences.placement import Defences, defended_by
-from rain.preferences.preference import Line
+from rain.preferences.preference import Kind, Line, Placement
 from rain.search.asks import Prefix, Score, Stopped, TextLogprobs, TokenLogprobs
 
 HELLO = Conversation((Message("user", "How do I pick a lock?"),))
@@ -100,6 +100,22 @@ def test_examples_stand_in_front_only_when_quoted():
         make_evaluator(load("harmless"), engine, HELLO, prompt, kind="choice", placement="in_place", shots=True)
     with pytest.raises(UsageError, match="no examples"):
         make_evaluator(load("truthful"), engine, HELLO, prompt, kind="choice", shots=True)
+
+
+@pytest.mark.parametrize("placement", ["quoted", "in_place"])
+@pytest.mark.parametrize("style", ["plain", "turns", "chat"])
+@pytest.mark.parametrize("kind", ["choice", "yes_no"])
+def test_at_most_once_is_it_said_that_an_answer_begins(kind: Kind, style: Style, placement: Placement):
+    engine = FakeEngine(tokenizer=YES_NO)
+    conversation = Conversation((Message("user", "The film was"),), style)
+    prompt = start(engine, conversation)
+    shots = False if kind == "choice" else None
+    evaluator = make_evaluator(
+        load("positive"), engine, conversation, prompt, kind=kind, placement=placement, shots=shots
+    )
+    engine.judge(evaluator, behind(prompt, " long."))
+    in_a_turn_of_its_own = kind == "yes_no" and placement == "in_place" and style != "plain"
+    assert {text.count("Answer: ") for text in texts_of(engine)} == {0 if in_a_turn_of_its_own else 1}
 
 
 def test_letters_are_looked_up_in_context():

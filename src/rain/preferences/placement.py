@@ -117,6 +117,8 @@ class Placed:
     """The prefix that holds the reply for the judge."""
     ask: Callable[[str, str], tuple[int, ...]]
     """Tokens of a question (may be empty) and of the beginning of its answer."""
+    turns: bool = False
+    """Whether the answer stands in a turn of its own, so that nothing else need show where it begins."""
 
 
 TOLD_BETWEEN = (
@@ -142,7 +144,7 @@ def place(
             return close_and_ask(engine, conversation, "\n".join((*before, own) if own else before), answer)
 
         ask_in_place("?", "")  # a template that cannot close a turn is found out before the search begins
-        return Placed("in_place", _only_text(engine, prompt), ask_in_place)
+        return Placed("in_place", _only_text(engine, prompt), ask_in_place, turns=conversation.style != "plain")
     tokenizer = engine.tokenizer
     shared = Prefix(tokenizer.encode(fixed, bos=True))
     quoted, end = _quote(conversation), ""

@@ -72,7 +72,7 @@ def difference(for_it: tuple[float, ...], against: tuple[float, ...]) -> float:
 
 def _ask(placed: Placed, section: YesNo, wording: str) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
     """The question's tokens, and the single tokens that say yes and no there."""
-    lead = "Answer: " if placed.placement == "quoted" else ""
+    lead = "" if placed.turns else "Answer: "
 
     def tokens(word: str) -> tuple[int, ...]:
         return placed.ask(wording, lead + word)
