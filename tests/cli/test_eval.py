@@ -71,6 +71,7 @@ def test_help_states_source_licence_and_defaults(suite: str) -> None:
         (["imdb", "--out", "OUT", "--data", "DATA", "--judge", "dice"], "no judge 'dice'"),
         (["imdb", "--out", "OUT", "--data", "DATA", "--max-tokens", "0"], "above zero"),
         (["imdb", "--out", "OUT", "--data", "DATA", "--max-forward-tokens", "0"], "above zero"),
+        (["imdb", "--out", "OUT", "--data", "DATA", "--on-failure", "raise"], "errors, which leave the rates"),
         (["imdb", "--out", "OUT", "--data", "DATA", "--parallel", "0"], "between 1 and 64"),
         (["imdb", "--out", "OUT", "--data", "DATA", "--preference", "nope"], "built in are"),
         (["imdb", "--out", "OUT", "--data", "DATA", "--model", "none.gguf"], "none.gguf"),

@@ -19,7 +19,15 @@ from evaluation import made_up
 from evaluation.little import OPTIONS, scripted
 from rain.errors import UsageError
 from rain.evaluation import report, report_tables
-from rain.evaluation.records import Appender, Judgement, Sample, read_samples, sample_id
+from rain.evaluation.records import (
+    Appender,
+    Judgement,
+    Sample,
+    read_manifest,
+    read_samples,
+    sample_id,
+    write_manifest,
+)
 from rain.evaluation.statistics import compare, holm, wilson
 from rain.evaluation.summary import summary
 from rain.evaluation.summary import table as summary_table
@@ -49,6 +57,12 @@ def sample(item: str, method: str, **more: Any) -> Sample:
     about = {"suite": "advbench", "item": item, "method": method, "prompt": "made up for a test", "seed": 1}
     plain = {"text": "made up for a test", "usage": made_up.usage(100)}
     return Sample(id=sample_id(item, method, 0), **{**about, **plain, **more})
+
+
+def options(folder: Path, **changes: Any) -> None:
+    """Change what a run was asked with."""
+    manifest = read_manifest(folder)
+    write_manifest(folder, manifest.model_copy(update={"options": {**manifest.options, **changes}}))
 
 
 # Figures --------------------------------------------------------------------------------------------------------------
@@ -92,6 +106,36 @@ def test_what_was_not_judged_is_neither_good_nor_bad(tmp_path: Path) -> None:
     assert missing
     assert missing.startswith("11 verdicts are missing")
     assert "the engine fell over" in report.markdown(report.build([folder]))
+
+
+def test_a_comparison_says_where_prompts_are_left_out_for_errors(tmp_path: Path) -> None:
+    folder = made_up.run(tmp_path / "run", {"vanilla": 0.3, "rain": 0.9, "best-of-n": 0.6}, items=20)
+    with Appender(folder / "samples.jsonl") as out:  # the last of an id counts
+        for n in (1, 2, 3):
+            out.write(sample(f"item-00{n}", "rain", text="", error="nothing passed", usage=None))
+        out.write(sample("item-003", "vanilla", text="", error="the engine fell over", usage=None))
+    found = report.build([folder])
+    sentences = {row.method: row.comparison.sentence for row in table_of(found.sections[0]).rows if row.comparison}
+    said = "Of those prompts alone where both succeeded: 3 left out for errors (3 and 1)."
+    assert sentences["rain"].endswith(said)
+    assert sentences["best-of-n"].endswith("1 left out for errors (0 and 1).")
+    assert all(gain.sentence.endswith(said) for gain in found.sections[0].splits[0].rows[1].gains.values())
+    assert said in report.html(found)
+    assert "left out for errors" not in report.markdown(report.build([made_up.run(tmp_path / "whole")]))
+
+
+def test_what_rain_alone_may_do_is_told_in_bold(tmp_path: Path) -> None:
+    folder = made_up.run(tmp_path / "run")
+    said = "With --on-failure refuse RAIN alone gives a canned refusal where no reply passes"
+    assert said not in report.markdown(report.build([folder]))
+    options(folder, on_failure="refuse")
+    assert f"**{said}" in report.markdown(report.build([folder]))
+    assert f'<p class="warn">{said}' in report.html(report.build([folder]))
+    options(folder, on_failure="raise")
+    assert "errors: its rates are of those that did" in report.markdown(report.build([folder]))
+    others = made_up.run(tmp_path / "others", {"vanilla": 0.5, "best-of-n": 0.9})
+    options(others, on_failure="refuse")
+    assert said not in report.markdown(report.build([others]))
 
 
 def test_the_last_verdict_counts(tmp_path: Path) -> None:

@@ -103,7 +103,10 @@ def suite(
             "--max-seconds", panel=options.BUDGET, help="Of one reply; what comes of it then depends on the machine."
         ),
     ] = None,
-    on_failure: options.OnFailure = "best",
+    on_failure: Annotated[
+        str,
+        _option("--on-failure", help="What RAIN alone gives where no reply passes: best, or refuse (reports say so)."),
+    ] = "best",
     judge: Annotated[
         str | None, _option("--judge", help="Judges, separated by commas, or none; default the suite's own.")
     ] = None,

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from importlib import resources
@@ -19,6 +18,7 @@ from rain.errors import UsageError
 from rain.evaluation.human import policy
 from rain.evaluation.records import Manifest, Sample, now, read_judgements, read_manifest, read_samples
 from rain.evaluation.report_examples import Example, Rewinds, clean, examples, rewinds
+from rain.evaluation.report_notes import sources, warnings
 from rain.evaluation.report_tables import KIND_NAMES, KINDS, Duel, Split, Table, duels, splits, tables, verdicts
 
 BASELINE = "vanilla"
@@ -40,6 +40,8 @@ class Section:
     """A sentence where nothing is compared."""
     sources: str | None
     """A sentence where a method's samples were made by more than one version of RAIN's source files."""
+    warnings: tuple[str, ...]
+    """Sentences about methods that are not compared on equal terms."""
     commands: tuple[str, ...]
     """The first one, and those that went on."""
     judges: dict[str, str]
@@ -116,7 +118,8 @@ def _section(folder: Path, against: str) -> Section:
         error=clean(errors[0]) if errors else None,
         missing=_missing(folder, manifest, samples, found),
         not_compared=None if against in methods else f"Nothing is compared: no method {against} here; see --against.",
-        sources=_sources(samples, methods),
+        sources=sources(samples, methods),
+        warnings=tuple(warnings(manifest, samples, methods)),
         commands=tuple(dict.fromkeys((manifest.command, *filter(None, resumed)))),
         judges=_judges(folder, {one.judge for one in judgements}, samples),
         own_judge=_own_judge(samples),
@@ -143,16 +146,6 @@ def _missing(folder: Path, manifest: Manifest, samples: Sequence[Sample], found:
     if wanted:
         told.append(f"The suite also wants to be judged: {', '.join(wanted)}. See {how}")
     return " ".join(told) or None
-
-
-def _sources(samples: Sequence[Sample], methods: Sequence[str]) -> str | None:
-    """Samples that do not say which code made them, as older ones, are not spoken of."""
-    told = []
-    for method in methods:
-        made = Counter(sample.source for sample in samples if sample.method == method and sample.source)
-        if len(made) > 1:
-            told.append(f"{method} ({', '.join(f'{count} by {source}' for source, count in made.items())})")
-    return f"Samples were made by more than one source of RAIN: {'; '.join(told)}." if told else None
 
 
 def _main(found: Sequence[Table], manifest: Manifest) -> Table | None:
