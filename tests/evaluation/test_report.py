@@ -354,10 +354,13 @@ def test_samples_of_more_than_one_source_are_told_in_a_line(tmp_path: Path) -> N
         return report.build([folder])
 
     assert section(folder).sources is None  # none of them says who made it
-    assert made_by(None, None, "bbbb").sections[0].sources is None  # nor do these two
-    assert made_by("bbbb", "bbbb", "bbbb").sections[0].sources is None
+    assert made_by("aaaa", "aaaa", "aaaa").sections[0].sources is None
+    told = "Samples that are compared here were made by more than one source of RAIN: vanilla (3 by aaaa); rain "
+    # Each method of one source is not enough: they stand in one table.
+    assert made_by("bbbb", "bbbb", "bbbb").sections[0].sources == f"{told}(3 by bbbb)."
+    assert made_by(None, None, "aaaa").sections[0].sources == f"{told}(2 by an unknown one, 1 by aaaa)."
     mixed = made_by("aaaa", "bbbb", "bbbb")
-    said = "Samples were made by more than one source of RAIN: rain (1 by aaaa, 2 by bbbb)."
+    said = f"{told}(1 by aaaa, 2 by bbbb)."
     assert mixed.sections[0].sources == said
     assert said in report.markdown(mixed)
     assert said in report.html(mixed)

@@ -39,7 +39,7 @@ class Section:
     not_compared: str | None
     """A sentence where nothing is compared."""
     sources: str | None
-    """A sentence where a method's samples were made by more than one version of RAIN's source files."""
+    """A sentence where the samples were made by more than one version of RAIN's source files."""
     warnings: tuple[str, ...]
     """Sentences about methods that are not compared on equal terms."""
     commands: tuple[str, ...]

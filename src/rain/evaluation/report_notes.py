@@ -7,15 +7,19 @@ from collections.abc import Iterator, Sequence
 
 from rain.evaluation.records import Manifest, Sample
 
+UNKNOWN = "an unknown one"
+
 
 def sources(samples: Sequence[Sample], methods: Sequence[str]) -> str | None:
-    """Samples that do not say which code made them, as older ones, are not spoken of."""
-    told = []
-    for method in methods:
-        made = Counter(sample.source for sample in samples if sample.method == method and sample.source)
-        if len(made) > 1:
-            told.append(f"{method} ({', '.join(f'{count} by {source}' for source, count in made.items())})")
-    return f"Samples were made by more than one source of RAIN: {'; '.join(told)}." if told else None
+    """Which code made what, where not all of it was made by one; "unknown" where a sample does not say, as older ones."""
+    made = {method: Counter(sample.source for sample in samples if sample.method == method) for method in methods}
+    if len({source for each in made.values() for source in each}) < 2:
+        return None
+    told = [
+        f"{method} ({', '.join(f'{count} by {source or UNKNOWN}' for source, count in each.items())})"
+        for method, each in made.items()
+    ]
+    return f"Samples that are compared here were made by more than one source of RAIN: {'; '.join(told)}."
 
 
 def warnings(manifest: Manifest, samples: Sequence[Sample], methods: Sequence[str]) -> Iterator[str]:
