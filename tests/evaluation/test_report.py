@@ -324,6 +324,14 @@ def test_a_judge_whose_rule_the_search_held_is_marked(tmp_path: Path) -> None:
     assert mark in report.html(found).split("What harmless replies are")[1].split("<table>")[0]
 
 
+def test_a_method_that_chooses_by_the_rule_of_refusals_is_marked(tmp_path: Path) -> None:
+    found = report.build([made_up.run(tmp_path / "run", {"vanilla": 0.5, "any-depth": 0.9})])
+    mark = "Not independent of any-depth: the method chooses by this judge's own rule. Its agreement"
+    assert found.sections[0].judges["refusal"].startswith(mark)
+    assert "any-depth: the method chooses" in report.markdown(found).replace("\\", "")
+    assert "Not independent" not in section(made_up.run(tmp_path / "other")).judges["refusal"]
+
+
 def test_the_model_as_its_own_judge_is_marked(tmp_path: Path) -> None:
     folder = made_up.run(tmp_path / "run")
     judge(

@@ -18,7 +18,7 @@ from rain.errors import UsageError
 from rain.evaluation.human import policy
 from rain.evaluation.records import Manifest, Sample, now, read_judgements, read_manifest, read_samples
 from rain.evaluation.report_examples import Example, Rewinds, clean, examples, rewinds
-from rain.evaluation.report_notes import sources, warnings
+from rain.evaluation.report_notes import by_refusal_rule, sources, warnings
 from rain.evaluation.report_tables import KIND_NAMES, KINDS, Duel, Split, Table, duels, splits, tables, verdicts
 
 BASELINE = "vanilla"
@@ -171,11 +171,17 @@ def _judges(folder: Path, judges: set[str], samples: Sequence[Sample]) -> dict[s
     found = {judge: _agreement(told.get(judge)) for judge in sorted(judges)}
     climbed = sorted({str(one.judge["evaluator"]) for one in samples if one.judge and one.judge.get("evaluator")})
     climbed = [clean(name) for name in climbed if "refusals" in name.split("+")]
-    if "refusal" in found and climbed:
-        found["refusal"] = (
-            f"Not independent of the search: {', '.join(climbed)}, which the methods here chose by, holds this judge's "
-            f"own rule of refusals. {found['refusal'][:1].upper()}{found['refusal'][1:]}"
-        )
+    ruled = by_refusal_rule({one.method for one in samples})
+    if "refusal" in found and (climbed or ruled):
+        told = []
+        if climbed:
+            told.append(
+                f"Not independent of the search: {', '.join(climbed)}, which the methods here chose by, holds this "
+                "judge's own rule of refusals."
+            )
+        if ruled:
+            told.append(f"Not independent of {clean(', '.join(ruled))}: the method chooses by this judge's own rule.")
+        found["refusal"] = " ".join((*told, f"{found['refusal'][:1].upper()}{found['refusal'][1:]}"))
     return found
 
 

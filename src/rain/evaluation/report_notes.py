@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from rain.evaluation.records import Manifest, Sample
+from rain.methods import METHODS
 
 UNKNOWN = "an unknown one"
 
@@ -33,6 +34,11 @@ def warnings(manifest: Manifest, samples: Sequence[Sample], methods: Sequence[st
         )
     if ours and failing == "raise":
         yield "With --on-failure raise RAIN's replies that did not pass are errors: its rates are of those that did."
+
+
+def by_refusal_rule(labels: Iterable[str]) -> list[str]:
+    """Those of the methods that choose by the rule of refusals, which the judge ``refusal`` holds too."""
+    return sorted(label for label in labels if (known := METHODS.get(kind(label))) and known.refusal_rule)
 
 
 def kind(label: str) -> str:
