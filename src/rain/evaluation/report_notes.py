@@ -12,7 +12,7 @@ UNKNOWN = "an unknown one"
 
 
 def sources(samples: Sequence[Sample], methods: Sequence[str]) -> str | None:
-    """Which code made what, where not all of it was made by one; "unknown" where a sample does not say, as older ones."""
+    """Which code made what, where one did not make all; what older samples do not say counts as an unknown one."""
     made = {method: Counter(sample.source for sample in samples if sample.method == method) for method in methods}
     if len({source for each in made.values() for source in each}) < 2:
         return None

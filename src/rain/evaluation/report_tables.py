@@ -32,7 +32,9 @@ class Cost:
     replies: int
     tokens: int
     forward_tokens: int
-    """The judge's included, also those of another model that judges."""
+    """The judge's included, also those of another model that judges; not what encodes texts for similar siblings."""
+    per_reply: float | None
+    """Forward tokens of a reply, on average: what a budget limits."""
     per_token: float | None
     """Forward tokens for each token of the replies, total over total."""
     seconds: float | None
@@ -161,7 +163,8 @@ def cost(samples: Sequence[Sample]) -> Cost:
     tokens = int(sum(usage["completion_tokens"] for usage in usages))
     forward = int(sum(usage["forward_tokens"] + usage.get("judge_forward_tokens", 0) for usage in usages))
     seconds = sum(usage["seconds"] for usage in usages) / len(usages) if usages else None
-    return Cost(len(usages), tokens, forward, forward / tokens if tokens else None, seconds)
+    per_reply = forward / len(usages) if usages else None
+    return Cost(len(usages), tokens, forward, per_reply, forward / tokens if tokens else None, seconds)
 
 
 def splits(

@@ -37,7 +37,7 @@ class Method:
     bounded: bool = True
     """Whether a budget's ``max_iterations`` is a limit on what ``usage.iterations`` counts."""
     refusal_rule: bool = False
-    """Whether it chooses by the rule of refusals (:mod:`rain.preferences.refusals`), which the judge ``refusal`` holds."""
+    """Whether it chooses by :mod:`rain.preferences.refusals`, the rule that the judge ``refusal`` holds, too."""
 
     async def __call__(
         self, model: Model, prompt: Prompt, *, prefix: str = "", options: Options, limit: int | None = None
