@@ -138,6 +138,16 @@ def test_what_rain_alone_may_do_is_told_in_bold(tmp_path: Path) -> None:
     assert said not in report.markdown(report.build([others]))
 
 
+def test_methods_without_a_limit_are_not_said_to_cost_the_same(tmp_path: Path) -> None:
+    said = "Methods ran without a limit on forward tokens; costs differ: compare with --max-forward-tokens."
+    folder = made_up.run(tmp_path / "run")
+    assert f"**{said}**" in report.markdown(report.build([folder])).replace("\\", "")
+    assert said in report.html(report.build([folder]))
+    options(folder, max_forward_tokens=900)
+    assert said not in report.html(report.build([folder]))
+    assert said not in report.html(report.build([made_up.run(tmp_path / "alone", {"rain": 0.5})]))
+
+
 def test_the_last_verdict_counts(tmp_path: Path) -> None:
     folder = made_up.run(tmp_path / "run", {"vanilla": 1.0, "rain": 1.0}, unjudged=20)
     judge(folder, Judgement(sample="item-000|rain|0", judge="made-up-judge", measure="harmless", value=False))

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from rain.evaluation.records import Manifest, Sample
 from rain.methods import METHODS
 
+COSTS_DIFFER = "costs differ: compare with --max-forward-tokens"
 UNKNOWN = "an unknown one"
 
 
