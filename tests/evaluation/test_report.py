@@ -88,6 +88,15 @@ def test_rates_differences_and_costs_are_what_they_are_called(tmp_path: Path) ->
             assert row.comparison.compared == 2
     assert table.rows[0].comparison is None
     assert [row.cost.per_token for row in table.rows] == [1, 31, 61]
+    assert [row.cost.per_reply for row in table.rows] == [20, 620, 1220]
+    assert [each["forward_tokens_per_reply"] for each in summary(folder)["methods"].values()] == [20, 620, 1220]
+    made = report.build([folder])
+    assert "| forward tokens a reply | per token |" in report.markdown(made)
+    assert "| 620 | 31 |" in report.markdown(made)
+    assert '<td class="n">620</td><td class="n">31</td>' in (page := report.html(made))
+    drawing = base64.b64decode(page.split("base64,")[1].partition('"')[0]).decode()
+    assert "forward tokens a reply" in drawing
+    assert "without the encoder of similar siblings" in drawing
     assert table.rows[1].cost.seconds == pytest.approx(6.2)
 
 
@@ -146,6 +155,13 @@ def test_methods_without_a_limit_are_not_said_to_cost_the_same(tmp_path: Path) -
     options(folder, max_forward_tokens=900)
     assert said not in report.html(report.build([folder]))
     assert said not in report.html(report.build([made_up.run(tmp_path / "alone", {"rain": 0.5})]))
+
+
+def test_where_encoders_differ_seconds_are_to_be_compared(tmp_path: Path) -> None:
+    said = "differ in the encoder, which is not among the forward tokens"
+    swept = made_up.run(tmp_path / "run", {"rain[encoder=wordllama]": 0.5, "rain[encoder=minilm]": 0.9})
+    assert said in report.markdown(report.build([swept]))
+    assert said not in report.markdown(report.build([made_up.run(tmp_path / "other")]))
 
 
 def test_the_last_verdict_counts(tmp_path: Path) -> None:

@@ -31,8 +31,8 @@ LINE_EVERY = 30.0
 
 app = typer.Typer(
     name="eval",
-    help="The paper's evaluation: methods compared on the same prompts, at the same cost with --max-forward-tokens; resumed "
-    "where it stopped.",
+    help="The paper's evaluation: methods compared on the same prompts, at the same cost with --max-forward-tokens; "
+    "resumed where it stopped.",
     epilog="Start with: rain eval imdb --data FOLDER --limit 6 --max-forward-tokens 4000 --out DIR",
     no_args_is_help=True,
     rich_markup_mode="markdown",
