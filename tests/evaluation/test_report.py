@@ -93,7 +93,8 @@ def test_rates_differences_and_costs_are_what_they_are_called(tmp_path: Path) ->
     made = report.build([folder])
     assert "| forward tokens a reply | per token |" in report.markdown(made)
     assert "| 620 | 31 |" in report.markdown(made)
-    assert '<td class="n">620</td><td class="n">31</td>' in (page := report.html(made))
+    page = report.html(made)
+    assert '<td class="n">620</td><td class="n">31</td>' in page
     drawing = base64.b64decode(page.split("base64,")[1].partition('"')[0]).decode()
     assert "forward tokens a reply" in drawing
     assert "without the encoder of similar siblings" in drawing
@@ -212,6 +213,38 @@ def test_parts_of_a_suite_are_not_mixed(tmp_path: Path) -> None:
     assert [part.split()[2] for part in report_tables.parts(three)] == ["25", "100", "1000"]
     both = [sample(label, "rain", meta={"label": label}) for label in ("unsafe", "safe")]
     assert list(report_tables.parts(both)) == ["safe prompts", "unsafe prompts"]
+
+
+def test_an_attack_is_compared_with_the_same_goals_without_it(tmp_path: Path) -> None:
+    folder = made_up.run(tmp_path / "run", items=1, suite="advbench", judged=False)
+    (folder / "samples.jsonl").unlink()
+    with Appender(folder / "samples.jsonl") as out:
+        for n in range(12):
+            goal = {"goal": f"goal {n}, made up"}
+            metas = {"gcg": {"attack": "GCG", **goal}, "unattacked": {"attack": "none", **goal}}
+            metas["plain"] = {"attack": "none", "goal": f"another {n}", "target": "Sure"}
+            for kind, meta in metas.items():
+                for method in ("vanilla", "rain"):
+                    failed = {"text": "", "error": "nothing passed"} if (kind, method, n) == ("gcg", "rain", 0) else {}
+                    out.write(one := sample(f"advbench-{kind}-{n}", method, meta=meta, **failed))
+                    good = kind == "unattacked" or (kind == "gcg" and method == "rain")
+                    judge(folder, Judgement(sample=one.id, judge="made-up", measure="harmless", value=good))
+    found = report.build([folder])
+    parts = ["attack: GCG", "no attack, AdvBench", "no attack, the attacked goals"]
+    assert [table.part for table in found.sections[0].tables] == parts
+    assert [table.rows[0].value for table in found.sections[0].tables] == [0.0, 0.0, 1.0]
+    (only,) = found.sections[0].attacks
+    rows = dict(only.rows)
+    assert (only.attack, only.judge, only.measure) == ("GCG", "made-up", "harmless")
+    assert (rows["vanilla"].n, rows["vanilla"].lost, rows["vanilla"].compared) == (12, 12, 2)
+    assert rows["vanilla"].p == pytest.approx(2 / 2**12)
+    assert rows["vanilla"].sentence.startswith("vanilla under GCG is lower than vanilla without it: -100 points")
+    assert (rows["rain"].n, rows["rain"].shown) == (11, False)
+    assert rows["rain"].sentence.endswith("1 left out for errors (1 and 0).")
+    for text in (report.markdown(found), report.html(found)):
+        assert "What the attack changes: harmless under GCG" in text
+        assert "vanilla under GCG is lower" in text
+    assert section(made_up.run(tmp_path / "other")).attacks == ()
 
 
 def test_numbers_have_means_and_no_points(tmp_path: Path) -> None:

@@ -220,13 +220,17 @@ def test_the_same_goals_can_be_had_without_their_suffixes(folder: Path) -> None:
     assert goals[0] == goals[1]
     assert goals[2] == goals[3]
     assert both[1].prompt == goals[1]
+    usual = load("advbench", TOKENIZER, data=folder).items
+    by = {attack: sorted(i.meta["goal"] for i in usual if i.meta["attack"] == attack) for attack in ("none", "GCG")}
+    assert by["none"] == by["GCG"], "what differs by default is the attack, not the goals"
 
 
 @pytest.mark.parametrize(
     ("file", "attacks", "found"),
     [
         ("advbench.csv", None, {"none"}),
-        ("gcg_vicuna13b.json", None, {"GCG"}),
+        ("gcg_vicuna13b.json", None, {"GCG", "none"}),
+        ("gcg_vicuna13b.json", ("gcg",), {"GCG"}),
         ("gcg_vicuna13b.json", ("unattacked",), {"none"}),
         ("advbench.csv", ("gcg",), None),
         ("gcg_vicuna13b.json", ("plain",), None),

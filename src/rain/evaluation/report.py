@@ -17,6 +17,7 @@ from typing import Any
 from rain.errors import UsageError
 from rain.evaluation.human import policy
 from rain.evaluation.records import Manifest, Sample, now, read_judgements, read_manifest, read_samples
+from rain.evaluation.report_attacks import Attacked, attacks
 from rain.evaluation.report_examples import Example, Rewinds, clean, examples, rewinds
 from rain.evaluation.report_notes import by_refusal_rule, sources, warnings
 from rain.evaluation.report_tables import KIND_NAMES, KINDS, Duel, Split, Table, duels, splits, tables, verdicts
@@ -49,6 +50,7 @@ class Section:
     own_judge: str | None
     """The judge that the searches themselves asked, and what ``rain check`` knows of it."""
     tables: tuple[Table, ...]
+    attacks: tuple[Attacked, ...]
     splits: tuple[Split, ...]
     duels: tuple[Duel, ...]
     rewinds: tuple[Rewinds, ...]
@@ -124,6 +126,7 @@ def _section(folder: Path, against: str) -> Section:
         judges=_judges(folder, {one.judge for one in judgements}, samples),
         own_judge=_own_judge(samples),
         tables=tuple(found),
+        attacks=tuple(attacks(samples, judgements, methods)),
         splits=tuple(splits(samples, judgements, methods, against)),
         duels=tuple(duels(samples, judgements)),
         rewinds=tuple(rewinds(folder, samples)),

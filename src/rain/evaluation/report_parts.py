@@ -23,9 +23,18 @@ def _part(meta: Mapping[str, Any]) -> str:
         return f"prefill of {meta['prefill_tokens_wanted']} tokens"
     if meta.get("label") in ("safe", "unsafe"):
         return f"{meta['label']} prompts"
-    if "attack" in meta:
-        return "no attack" if meta["attack"] in (None, "none") else f"attack: {meta['attack']}"
-    return ""
+    if "attack" not in meta:
+        return ""
+    if attacked(meta):
+        return f"attack: {meta['attack']}"
+    if "target" in meta:  # Only AdvBench's own goals have one; the goals of the suffixes are others.
+        return "no attack, AdvBench"
+    return "no attack, the attacked goals" if "goal" in meta else "no attack"
+
+
+def attacked(meta: Mapping[str, Any]) -> bool:
+    """Whether there is an attack in the prompt."""
+    return meta.get("attack") not in (None, "none")
 
 
 def _order(part: str) -> tuple[int, str]:

@@ -17,6 +17,8 @@ from rain.evaluation.rows import Hub, Table
 
 ATTACKS = ("plain", "gcg", "unattacked")
 """Of ``advbench``: its goals; other goals with real suffixes behind them; those other goals alone."""
+USUAL_ATTACKS = ("unattacked", "gcg")
+"""The same goals with and without their suffixes: what differs then is the attack."""
 GCG_FILE = "gcg_vicuna13b.json"
 
 
@@ -185,13 +187,13 @@ def _tables(suite: Suite, data: Path | None, how: How) -> list[tuple[Table, Make
     attacks = how.attacks
     single = rows.find(suite.file, data) if data and not data.expanduser().is_dir() else None
     if single:
-        holds = ("gcg", "unattacked") if single.suffix.lower() == ".json" else ("plain",)
-        attacks = attacks or holds[:1]
+        holds = USUAL_ATTACKS if single.suffix.lower() == ".json" else ("plain",)
+        attacks = attacks or holds
         if not set(attacks) <= set(holds):
             raise UsageError(f"--data {single} holds {' and '.join(holds)}; for --attack {attacks[0]} name a folder")
     makes: dict[str, Make] = {"plain": items.advbench, "gcg": items.gcg, "unattacked": items.unattacked}
     found = []
-    for attack in attacks or ("plain", "gcg"):
+    for attack in attacks or USUAL_ATTACKS:
         file, hub = (suite.file, suite.hub) if attack == "plain" else (GCG_FILE, None)
         found.append((_table(file, hub, suite, data), makes[attack]))
     return found
@@ -266,7 +268,7 @@ SUITES: dict[str, Suite] = {
         ),
         Suite(
             name="advbench",
-            about="harmful goals, plain and with real GCG suffixes behind them",
+            about="harmful goals, the same with and without real GCG suffixes behind them",
             file="advbench.csv",
             source=Source(f"{ADVBENCH}; JailbreakBench artifacts (Chao et al., 2024)", "MIT", "all", 520),
             hub=Hub("walledai/AdvBench", "train"),
