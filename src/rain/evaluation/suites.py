@@ -220,7 +220,7 @@ def _source(suite: Suite, tables: Sequence[Table]) -> Source:
         return suite.hub_source
     own = [table for table in tables if not table.where.startswith("hub:") and table.digest not in KNOWN.values()]
     if not own:
-        return suite.source
+        return SUFFIXES if all(Path(table.where).name == GCG_FILE for table in tables) else suite.source
     name = f"own data: {', '.join(dict.fromkeys(Path(table.where).name for table in own))}"
     if len(own) < len(tables):
         name += f"; the rest: {suite.source.name}"
@@ -247,6 +247,8 @@ TRUTHFULQA = "TruthfulQA (Lin et al., 2022)"
 XSTEST = "XSTest v2 (Röttger et al., 2024)"
 SENTENCES = "Sentiment Labelled Sentences, movie part (Kotzias et al., 2015)"
 REVIEWS = "Large Movie Review Dataset (Maas et al., 2011)"
+SUFFIXES = Source("JailbreakBench artifacts, GCG on Vicuna-13B (Chao et al., 2024)", "MIT", "goals and suffixes", 100)
+"""Of ``advbench`` where none of AdvBench's own goals is read."""
 
 SUITES: dict[str, Suite] = {
     suite.name: suite
