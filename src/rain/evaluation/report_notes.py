@@ -35,6 +35,8 @@ def warnings(manifest: Manifest, samples: Sequence[Sample], methods: Sequence[st
         )
     if ours and failing == "raise":
         yield "With --on-failure raise RAIN's replies that did not pass are errors: its rates are of those that did."
+    if manifest.options.get("max_forward_tokens") is None and len(methods) > 1:
+        yield f"Methods ran without a limit on forward tokens; {COSTS_DIFFER}."
     if any("encoder=" in method for method in methods):
         yield "Methods here differ in the encoder, which is not among the forward tokens: compare seconds, too."
 
