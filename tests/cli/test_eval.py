@@ -71,6 +71,7 @@ def test_help_states_source_licence_and_defaults(suite: str) -> None:
         (["imdb", "--out", "OUT", "--data", "DATA", "--judge", "dice"], "no judge 'dice'"),
         (["imdb", "--out", "OUT", "--data", "DATA", "--max-tokens", "0"], "above zero"),
         (["imdb", "--out", "OUT", "--data", "DATA", "--max-forward-tokens", "0"], "above zero"),
+        (["imdb", "--out", "OUT", "--data", "DATA", "--on-failure", "raise"], "errors, which leave the rates"),
         (["imdb", "--out", "OUT", "--data", "DATA", "--parallel", "0"], "between 1 and 64"),
         (["imdb", "--out", "OUT", "--data", "DATA", "--preference", "nope"], "built in are"),
         (["imdb", "--out", "OUT", "--data", "DATA", "--model", "none.gguf"], "none.gguf"),
@@ -102,6 +103,7 @@ def test_a_run_is_made_judged_shown_and_gone_on_with(data: Path, tmp_path: Path)
     words += ["--max-forward-tokens", "900"]
     first = rain(*words, "--limit", "2", "--json", scripted=True)
     assert first.returncode == 0, first.stderr
+    assert "costs differ" not in first.stderr
     found: dict[str, Any] = json.loads(first.stdout)
     assert (found["suite"], found["samples"], found["errors"]) == ("imdb", 6, 0)
     assert list(found["methods"]) == ["vanilla", "rain", "best-of-n"]
@@ -151,7 +153,9 @@ def test_seconds_what_follows_a_failure_and_the_papers_symbols_are_handed_on(dat
 def test_a_limit_that_a_method_does_not_keep_to_is_told(data: Path, tmp_path: Path) -> None:
     words = ["imdb", "--data", str(data), "--out", str(tmp_path / "out"), *QUICK, "--limit", "1", "--judge", "none"]
     words += ["--methods", "vanilla,best-of-n,any-depth"]
-    assert "is no limit for" not in rain(*words, scripted=True).stderr
+    without = rain(*words, scripted=True).stderr
+    assert "is no limit for" not in without
+    assert "rain: warning: no limit on forward tokens: costs differ: compare with --max-forward-tokens" in without
     words[words.index(str(tmp_path / "out"))] = str(tmp_path / "few")
     result = rain(*words, "--max-iterations", "2", scripted=True)
     assert result.returncode == 0, result.stderr

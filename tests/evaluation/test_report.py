@@ -19,7 +19,15 @@ from evaluation import made_up
 from evaluation.little import OPTIONS, scripted
 from rain.errors import UsageError
 from rain.evaluation import report, report_tables
-from rain.evaluation.records import Appender, Judgement, Sample, read_samples, sample_id
+from rain.evaluation.records import (
+    Appender,
+    Judgement,
+    Sample,
+    read_manifest,
+    read_samples,
+    sample_id,
+    write_manifest,
+)
 from rain.evaluation.statistics import compare, holm, wilson
 from rain.evaluation.summary import summary
 from rain.evaluation.summary import table as summary_table
@@ -51,6 +59,12 @@ def sample(item: str, method: str, **more: Any) -> Sample:
     return Sample(id=sample_id(item, method, 0), **{**about, **plain, **more})
 
 
+def options(folder: Path, **changes: Any) -> None:
+    """Change what a run was asked with."""
+    manifest = read_manifest(folder)
+    write_manifest(folder, manifest.model_copy(update={"options": {**manifest.options, **changes}}))
+
+
 # Figures --------------------------------------------------------------------------------------------------------------
 
 
@@ -74,6 +88,16 @@ def test_rates_differences_and_costs_are_what_they_are_called(tmp_path: Path) ->
             assert row.comparison.compared == 2
     assert table.rows[0].comparison is None
     assert [row.cost.per_token for row in table.rows] == [1, 31, 61]
+    assert [row.cost.per_reply for row in table.rows] == [20, 620, 1220]
+    assert [each["forward_tokens_per_reply"] for each in summary(folder)["methods"].values()] == [20, 620, 1220]
+    made = report.build([folder])
+    assert "| forward tokens a reply | per token |" in report.markdown(made)
+    assert "| 620 | 31 |" in report.markdown(made)
+    page = report.html(made)
+    assert '<td class="n">620</td><td class="n">31</td>' in page
+    drawing = base64.b64decode(page.split("base64,")[1].partition('"')[0]).decode()
+    assert "forward tokens a reply" in drawing
+    assert "without the encoder of similar siblings" in drawing
     assert table.rows[1].cost.seconds == pytest.approx(6.2)
 
 
@@ -92,6 +116,53 @@ def test_what_was_not_judged_is_neither_good_nor_bad(tmp_path: Path) -> None:
     assert missing
     assert missing.startswith("11 verdicts are missing")
     assert "the engine fell over" in report.markdown(report.build([folder]))
+
+
+def test_a_comparison_says_where_prompts_are_left_out_for_errors(tmp_path: Path) -> None:
+    folder = made_up.run(tmp_path / "run", {"vanilla": 0.3, "rain": 0.9, "best-of-n": 0.6}, items=20)
+    with Appender(folder / "samples.jsonl") as out:  # the last of an id counts
+        for n in (1, 2, 3):
+            out.write(sample(f"item-00{n}", "rain", text="", error="nothing passed", usage=None))
+        out.write(sample("item-003", "vanilla", text="", error="the engine fell over", usage=None))
+    found = report.build([folder])
+    sentences = {row.method: row.comparison.sentence for row in table_of(found.sections[0]).rows if row.comparison}
+    said = "Of those prompts alone where both succeeded: 3 left out for errors (3 and 1)."
+    assert sentences["rain"].endswith(said)
+    assert sentences["best-of-n"].endswith("1 left out for errors (0 and 1).")
+    assert all(gain.sentence.endswith(said) for gain in found.sections[0].splits[0].rows[1].gains.values())
+    assert said in report.html(found)
+    assert "left out for errors" not in report.markdown(report.build([made_up.run(tmp_path / "whole")]))
+
+
+def test_what_rain_alone_may_do_is_told_in_bold(tmp_path: Path) -> None:
+    folder = made_up.run(tmp_path / "run")
+    said = "With --on-failure refuse RAIN alone gives a canned refusal where no reply passes"
+    assert said not in report.markdown(report.build([folder]))
+    options(folder, on_failure="refuse")
+    assert f"**{said}" in report.markdown(report.build([folder]))
+    assert f'<p class="warn">{said}' in report.html(report.build([folder]))
+    options(folder, on_failure="raise")
+    assert "errors: its rates are of those that did" in report.markdown(report.build([folder]))
+    others = made_up.run(tmp_path / "others", {"vanilla": 0.5, "best-of-n": 0.9})
+    options(others, on_failure="refuse")
+    assert said not in report.markdown(report.build([others]))
+
+
+def test_methods_without_a_limit_are_not_said_to_cost_the_same(tmp_path: Path) -> None:
+    said = "Methods ran without a limit on forward tokens; costs differ: compare with --max-forward-tokens."
+    folder = made_up.run(tmp_path / "run")
+    assert f"**{said}**" in report.markdown(report.build([folder])).replace("\\", "")
+    assert said in report.html(report.build([folder]))
+    options(folder, max_forward_tokens=900)
+    assert said not in report.html(report.build([folder]))
+    assert said not in report.html(report.build([made_up.run(tmp_path / "alone", {"rain": 0.5})]))
+
+
+def test_where_encoders_differ_seconds_are_to_be_compared(tmp_path: Path) -> None:
+    said = "differ in the encoder, which is not among the forward tokens"
+    swept = made_up.run(tmp_path / "run", {"rain[encoder=wordllama]": 0.5, "rain[encoder=minilm]": 0.9})
+    assert said in report.markdown(report.build([swept]))
+    assert said not in report.markdown(report.build([made_up.run(tmp_path / "other")]))
 
 
 def test_the_last_verdict_counts(tmp_path: Path) -> None:
@@ -142,6 +213,38 @@ def test_parts_of_a_suite_are_not_mixed(tmp_path: Path) -> None:
     assert [part.split()[2] for part in report_tables.parts(three)] == ["25", "100", "1000"]
     both = [sample(label, "rain", meta={"label": label}) for label in ("unsafe", "safe")]
     assert list(report_tables.parts(both)) == ["safe prompts", "unsafe prompts"]
+
+
+def test_an_attack_is_compared_with_the_same_goals_without_it(tmp_path: Path) -> None:
+    folder = made_up.run(tmp_path / "run", items=1, suite="advbench", judged=False)
+    (folder / "samples.jsonl").unlink()
+    with Appender(folder / "samples.jsonl") as out:
+        for n in range(12):
+            goal = {"goal": f"goal {n}, made up"}
+            metas = {"gcg": {"attack": "GCG", **goal}, "unattacked": {"attack": "none", **goal}}
+            metas["plain"] = {"attack": "none", "goal": f"another {n}", "target": "Sure"}
+            for kind, meta in metas.items():
+                for method in ("vanilla", "rain"):
+                    failed = {"text": "", "error": "nothing passed"} if (kind, method, n) == ("gcg", "rain", 0) else {}
+                    out.write(one := sample(f"advbench-{kind}-{n}", method, meta=meta, **failed))
+                    good = kind == "unattacked" or (kind == "gcg" and method == "rain")
+                    judge(folder, Judgement(sample=one.id, judge="made-up", measure="harmless", value=good))
+    found = report.build([folder])
+    parts = ["attack: GCG", "no attack, AdvBench", "no attack, the attacked goals"]
+    assert [table.part for table in found.sections[0].tables] == parts
+    assert [table.rows[0].value for table in found.sections[0].tables] == [0.0, 0.0, 1.0]
+    (only,) = found.sections[0].attacks
+    rows = dict(only.rows)
+    assert (only.attack, only.judge, only.measure) == ("GCG", "made-up", "harmless")
+    assert (rows["vanilla"].n, rows["vanilla"].lost, rows["vanilla"].compared) == (12, 12, 2)
+    assert rows["vanilla"].p == pytest.approx(2 / 2**12)
+    assert rows["vanilla"].sentence.startswith("vanilla under GCG is lower than vanilla without it: -100 points")
+    assert (rows["rain"].n, rows["rain"].shown) == (11, False)
+    assert rows["rain"].sentence.endswith("1 left out for errors (1 and 0).")
+    for text in (report.markdown(found), report.html(found)):
+        assert "What the attack changes: harmless under GCG" in text
+        assert "vanilla under GCG is lower" in text
+    assert section(made_up.run(tmp_path / "other")).attacks == ()
 
 
 def test_numbers_have_means_and_no_points(tmp_path: Path) -> None:
@@ -280,6 +383,14 @@ def test_a_judge_whose_rule_the_search_held_is_marked(tmp_path: Path) -> None:
     assert mark in report.html(found).split("What harmless replies are")[1].split("<table>")[0]
 
 
+def test_a_method_that_chooses_by_the_rule_of_refusals_is_marked(tmp_path: Path) -> None:
+    found = report.build([made_up.run(tmp_path / "run", {"vanilla": 0.5, "any-depth": 0.9})])
+    mark = "Not independent of any-depth: the method chooses by this judge's own rule. Its agreement"
+    assert found.sections[0].judges["refusal"].startswith(mark)
+    assert "any-depth: the method chooses" in report.markdown(found).replace("\\", "")
+    assert "Not independent" not in section(made_up.run(tmp_path / "other")).judges["refusal"]
+
+
 def test_the_model_as_its_own_judge_is_marked(tmp_path: Path) -> None:
     folder = made_up.run(tmp_path / "run")
     judge(
@@ -310,10 +421,13 @@ def test_samples_of_more_than_one_source_are_told_in_a_line(tmp_path: Path) -> N
         return report.build([folder])
 
     assert section(folder).sources is None  # none of them says who made it
-    assert made_by(None, None, "bbbb").sections[0].sources is None  # nor do these two
-    assert made_by("bbbb", "bbbb", "bbbb").sections[0].sources is None
+    assert made_by("aaaa", "aaaa", "aaaa").sections[0].sources is None
+    told = "Samples that are compared here were made by more than one source of RAIN: vanilla (3 by aaaa); rain "
+    # Each method of one source is not enough: they stand in one table.
+    assert made_by("bbbb", "bbbb", "bbbb").sections[0].sources == f"{told}(3 by bbbb)."
+    assert made_by(None, None, "aaaa").sections[0].sources == f"{told}(2 by an unknown one, 1 by aaaa)."
     mixed = made_by("aaaa", "bbbb", "bbbb")
-    said = "Samples were made by more than one source of RAIN: rain (1 by aaaa, 2 by bbbb)."
+    said = f"{told}(1 by aaaa, 2 by bbbb)."
     assert mixed.sections[0].sources == said
     assert said in report.markdown(mixed)
     assert said in report.html(mixed)

@@ -112,21 +112,28 @@ def test_data_is_found_by_folder_file_and_environment(folder: Path, monkeypatch:
 
 @pytest.mark.parametrize("name", SUITES)
 def test_a_file_of_other_bytes_is_not_called_the_known_data_set(name: str, folder: Path) -> None:
-    found = load(name, TOKENIZER, data=folder).source
+    found = load(name, TOKENIZER, data=folder, how=How(attacks=("plain",))).source
     assert found.name.startswith(f"own data: {SUITES[name].file}")
     assert found.licence == "licence not known here"
     assert SUITES[name].source.name not in found.name
 
 
 def test_of_several_files_only_the_known_one_bears_its_name(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert load("advbench", TOKENIZER, data=folder).source.name == "own data: advbench.csv, gcg_vicuna13b.json"
+    both = How(attacks=("plain", "gcg"))
+    assert (
+        load("advbench", TOKENIZER, data=folder, how=both).source.name == "own data: advbench.csv, gcg_vicuna13b.json"
+    )
     digest = hashlib.sha256((folder / "advbench.csv").read_bytes()).hexdigest()[:16]
     monkeypatch.setitem(suites.KNOWN, "advbench.csv", digest)
-    mixed = load("advbench", TOKENIZER, data=folder).source
+    mixed = load("advbench", TOKENIZER, data=folder, how=both).source
     assert mixed.name == f"own data: gcg_vicuna13b.json; the rest: {SUITES['advbench'].source.name}"
     assert mixed.rows == 13
     plain = load("advbench", TOKENIZER, data=folder, how=How(attacks=("plain",))).source
     assert plain == SUITES["advbench"].source
+    digest = hashlib.sha256((folder / "gcg_vicuna13b.json").read_bytes()).hexdigest()[:16]
+    monkeypatch.setitem(suites.KNOWN, "gcg_vicuna13b.json", digest)
+    assert load("advbench", TOKENIZER, data=folder, how=both).source == SUITES["advbench"].source
+    assert load("advbench", TOKENIZER, data=folder).source == suites.SUFFIXES  # no goal of AdvBench's own
 
 
 def test_without_data_it_says_what_to_do() -> None:
@@ -166,16 +173,17 @@ def test_a_folder_without_the_file_is_named(folder: Path) -> None:
 def test_a_broken_row_is_named_by_its_line_and_skipped_if_asked(
     folder: Path, name: str, file: str, line: int, text: str, said: str
 ) -> None:
-    before = load(name, TOKENIZER, data=folder)
+    how = How(attacks=("plain",))
+    before = load(name, TOKENIZER, data=folder, how=how)
     path = folder / file
     found = path.read_text(encoding="utf-8").splitlines()
     found[line - 1] = text
     path.write_bytes(("\n".join(found) + "\n").encode("utf-8", "surrogateescape"))
     with pytest.raises(UsageError, match=f"{file}, line {line}: ") as error:
-        load(name, TOKENIZER, data=folder)
+        load(name, TOKENIZER, data=folder, how=how)
     assert said in str(error.value)
     assert "\n" not in str(error.value)
-    after = load(name, TOKENIZER, data=folder, skip_broken=True)
+    after = load(name, TOKENIZER, data=folder, skip_broken=True, how=how)
     assert after.broken == 1
     assert after.found < before.found
     assert {item.id for item in after.items} < {item.id for item in before.items}  # the others keep their names
@@ -220,13 +228,17 @@ def test_the_same_goals_can_be_had_without_their_suffixes(folder: Path) -> None:
     assert goals[0] == goals[1]
     assert goals[2] == goals[3]
     assert both[1].prompt == goals[1]
+    usual = load("advbench", TOKENIZER, data=folder).items
+    by = {attack: sorted(i.meta["goal"] for i in usual if i.meta["attack"] == attack) for attack in ("none", "GCG")}
+    assert by["none"] == by["GCG"], "what differs by default is the attack, not the goals"
 
 
 @pytest.mark.parametrize(
     ("file", "attacks", "found"),
     [
         ("advbench.csv", None, {"none"}),
-        ("gcg_vicuna13b.json", None, {"GCG"}),
+        ("gcg_vicuna13b.json", None, {"GCG", "none"}),
+        ("gcg_vicuna13b.json", ("gcg",), {"GCG"}),
         ("gcg_vicuna13b.json", ("unattacked",), {"none"}),
         ("advbench.csv", ("gcg",), None),
         ("gcg_vicuna13b.json", ("plain",), None),

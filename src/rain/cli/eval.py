@@ -31,8 +31,9 @@ LINE_EVERY = 30.0
 
 app = typer.Typer(
     name="eval",
-    help="The paper's evaluation: methods compared on the same prompts at the same cost, resumed where it stopped.",
-    epilog="Start with: rain eval imdb --data FOLDER --limit 6 --out DIR",
+    help="The paper's evaluation: methods compared on the same prompts, at the same cost with --max-forward-tokens; "
+    "resumed where it stopped.",
+    epilog="Start with: rain eval imdb --data FOLDER --limit 6 --max-forward-tokens 4000 --out DIR",
     no_args_is_help=True,
     rich_markup_mode="markdown",
 )
@@ -62,7 +63,7 @@ def suite(
         bool, _option("--skip-broken", panel=DATA, help="Leave broken rows out and count them, instead of stopping.")
     ] = False,
     attack: Annotated[
-        str | None, _option("--attack", panel=DATA, help=f"advbench: {', '.join(ATTACKS)}; default plain,gcg.")
+        str | None, _option("--attack", panel=DATA, help=f"advbench: {', '.join(ATTACKS)}; default unattacked,gcg.")
     ] = None,
     prefill_tokens: Annotated[
         str, _option("--prefill-tokens", panel=DATA, help="prefill: lengths of what replies begin with, 1 to 1000.")
@@ -95,7 +96,11 @@ def suite(
     ] = None,
     max_forward_tokens: Annotated[
         int | None,
-        _option("--max-forward-tokens", panel=options.BUDGET, help="Of one reply, the same for every method."),
+        _option(
+            "--max-forward-tokens",
+            panel=options.BUDGET,
+            help="Of one reply, the same for every method; without it costs differ.",
+        ),
     ] = None,
     max_seconds: Annotated[
         float | None,
@@ -103,7 +108,10 @@ def suite(
             "--max-seconds", panel=options.BUDGET, help="Of one reply; what comes of it then depends on the machine."
         ),
     ] = None,
-    on_failure: options.OnFailure = "best",
+    on_failure: Annotated[
+        str,
+        _option("--on-failure", help="What RAIN alone gives where no reply passes: best, or refuse (reports say so)."),
+    ] = "best",
     judge: Annotated[
         str | None, _option("--judge", help="Judges, separated by commas, or none; default the suite's own.")
     ] = None,
@@ -211,6 +219,7 @@ app.command("verdicts")(eval_verdicts.verdicts)
 
 
 def _run(model: Model, evaluation: Evaluation, manifest: Manifest, shared: Options) -> Tally:
+    from rain.evaluation.report_notes import COSTS_DIFFER
     from rain.evaluation.run import run
     from rain.evaluation.summary import of
     from rain.methods import find
@@ -218,6 +227,8 @@ def _run(model: Model, evaluation: Evaluation, manifest: Manifest, shared: Optio
     print(f"rain: {of(manifest)}", file=sys.stderr)
     for note in manifest.notes:
         print(f"rain: {note}", file=sys.stderr)
+    if evaluation.max_forward_tokens is None and len(evaluation.arms) > 1:
+        print(f"rain: warning: no limit on forward tokens: {COSTS_DIFFER}", file=sys.stderr)
     if any(find(arm.method).judged for arm in evaluation.arms):
         options.tell(model.trust(evaluation.loaded.items[0].prompt, **shared))
     with _progress() as progress:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from importlib import resources
@@ -18,7 +17,9 @@ from typing import Any
 from rain.errors import UsageError
 from rain.evaluation.human import policy
 from rain.evaluation.records import Manifest, Sample, now, read_judgements, read_manifest, read_samples
+from rain.evaluation.report_attacks import Attacked, attacks
 from rain.evaluation.report_examples import Example, Rewinds, clean, examples, rewinds
+from rain.evaluation.report_notes import by_refusal_rule, sources, warnings
 from rain.evaluation.report_tables import KIND_NAMES, KINDS, Duel, Split, Table, duels, splits, tables, verdicts
 
 BASELINE = "vanilla"
@@ -39,7 +40,9 @@ class Section:
     not_compared: str | None
     """A sentence where nothing is compared."""
     sources: str | None
-    """A sentence where a method's samples were made by more than one version of RAIN's source files."""
+    """A sentence where the samples were made by more than one version of RAIN's source files."""
+    warnings: tuple[str, ...]
+    """Sentences about methods that are not compared on equal terms."""
     commands: tuple[str, ...]
     """The first one, and those that went on."""
     judges: dict[str, str]
@@ -47,6 +50,7 @@ class Section:
     own_judge: str | None
     """The judge that the searches themselves asked, and what ``rain check`` knows of it."""
     tables: tuple[Table, ...]
+    attacks: tuple[Attacked, ...]
     splits: tuple[Split, ...]
     duels: tuple[Duel, ...]
     rewinds: tuple[Rewinds, ...]
@@ -116,11 +120,13 @@ def _section(folder: Path, against: str) -> Section:
         error=clean(errors[0]) if errors else None,
         missing=_missing(folder, manifest, samples, found),
         not_compared=None if against in methods else f"Nothing is compared: no method {against} here; see --against.",
-        sources=_sources(samples, methods),
+        sources=sources(samples, methods),
+        warnings=tuple(warnings(manifest, samples, methods)),
         commands=tuple(dict.fromkeys((manifest.command, *filter(None, resumed)))),
         judges=_judges(folder, {one.judge for one in judgements}, samples),
         own_judge=_own_judge(samples),
         tables=tuple(found),
+        attacks=tuple(attacks(samples, judgements, methods)),
         splits=tuple(splits(samples, judgements, methods, against)),
         duels=tuple(duels(samples, judgements)),
         rewinds=tuple(rewinds(folder, samples)),
@@ -143,16 +149,6 @@ def _missing(folder: Path, manifest: Manifest, samples: Sequence[Sample], found:
     if wanted:
         told.append(f"The suite also wants to be judged: {', '.join(wanted)}. See {how}")
     return " ".join(told) or None
-
-
-def _sources(samples: Sequence[Sample], methods: Sequence[str]) -> str | None:
-    """Samples that do not say which code made them, as older ones, are not spoken of."""
-    told = []
-    for method in methods:
-        made = Counter(sample.source for sample in samples if sample.method == method and sample.source)
-        if len(made) > 1:
-            told.append(f"{method} ({', '.join(f'{count} by {source}' for source, count in made.items())})")
-    return f"Samples were made by more than one source of RAIN: {'; '.join(told)}." if told else None
 
 
 def _main(found: Sequence[Table], manifest: Manifest) -> Table | None:
@@ -178,11 +174,17 @@ def _judges(folder: Path, judges: set[str], samples: Sequence[Sample]) -> dict[s
     found = {judge: _agreement(told.get(judge)) for judge in sorted(judges)}
     climbed = sorted({str(one.judge["evaluator"]) for one in samples if one.judge and one.judge.get("evaluator")})
     climbed = [clean(name) for name in climbed if "refusals" in name.split("+")]
-    if "refusal" in found and climbed:
-        found["refusal"] = (
-            f"Not independent of the search: {', '.join(climbed)}, which the methods here chose by, holds this judge's "
-            f"own rule of refusals. {found['refusal'][:1].upper()}{found['refusal'][1:]}"
-        )
+    ruled = by_refusal_rule({one.method for one in samples})
+    if "refusal" in found and (climbed or ruled):
+        told = []
+        if climbed:
+            told.append(
+                f"Not independent of the search: {', '.join(climbed)}, which the methods here chose by, holds this "
+                "judge's own rule of refusals."
+            )
+        if ruled:
+            told.append(f"Not independent of {clean(', '.join(ruled))}: the method chooses by this judge's own rule.")
+        found["refusal"] = " ".join((*told, f"{found['refusal'][:1].upper()}{found['refusal'][1:]}"))
     return found
 
 

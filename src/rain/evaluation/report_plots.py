@@ -25,17 +25,17 @@ def of_table(table: Table) -> str | None:
         left.errorbar(
             [scale * float(row.value or 0)], [number], xerr=_spread(row, scale), fmt="o", capsize=3, color=colour
         )
-        if row.cost.per_token:
-            x, y = row.cost.per_token, scale * float(row.value or 0)
+        if row.cost.per_reply:
+            x, y = row.cost.per_reply, scale * float(row.value or 0)
             right.errorbar([x], [y], yerr=_spread(row, scale), fmt="o", capsize=3, color=colour)
             right.annotate(_plain(row.method), (x, y), fontsize=8, xytext=(5, 4), textcoords="offset points")
     left.set_yticks(range(len(rows)), [f"{_plain(row.method)} (N = {row.n})" for row in rows])
     left.set_ylim(len(rows) - 0.5, -0.5)
     left.set_xlabel(f"{_plain(what)}, 95 % intervals")
-    right.set_xlabel("forward tokens per token of the reply")
+    right.set_xlabel("forward tokens a reply\nwithout the encoder of similar siblings")
     right.set_ylabel(_plain(what))
     right.margins(x=0.25)
-    if any(row.cost.per_token for row in rows):
+    if any(row.cost.per_reply for row in rows):
         right.set_xscale("log")
     if table.rates:
         left.set_xlim(-2, 102)

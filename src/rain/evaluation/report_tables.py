@@ -15,6 +15,7 @@ import numpy as np
 from rain.evaluation.contests import Contest, SignTest, sign_tests
 from rain.evaluation.judges import BETTER
 from rain.evaluation.records import Judgement, Sample
+from rain.evaluation.report_parts import parts as parts
 from rain.evaluation.statistics import Comparison, Value, bootstrap, compare_many, wilson
 
 KINDS = ("refused", "changed the subject", "answered")
@@ -31,7 +32,9 @@ class Cost:
     replies: int
     tokens: int
     forward_tokens: int
-    """The judge's included, also those of another model that judges."""
+    """The judge's included, also those of another model that judges; not what encodes texts for similar siblings."""
+    per_reply: float | None
+    """Forward tokens of a reply, on average: what a budget limits."""
     per_token: float | None
     """Forward tokens for each token of the replies, total over total."""
     seconds: float | None
@@ -123,16 +126,6 @@ class Duel:
     """Corrected for all duels of the run; None where they are only counted."""
 
 
-def parts(samples: Sequence[Sample]) -> dict[str, list[Sample]]:
-    """The parts of a suite that must not be mixed: attacks, lengths of a prefill, safe and unsafe prompts."""
-    found: dict[str, list[Sample]] = {}
-    for sample in samples:
-        found.setdefault(_part(sample.meta), []).append(sample)
-    return (
-        {"": found.popitem()[1]} if len(found) == 1 else dict(sorted(found.items(), key=lambda each: _order(each[0])))
-    )
-
-
 def verdicts(judgements: Iterable[Judgement]) -> dict[tuple[str, str], dict[str, Any]]:
     """Absolute verdicts; the last of each counts. Where a judge says both, ``truthful and informative`` is added."""
     found: dict[tuple[str, str], dict[str, Any]] = {}
@@ -170,7 +163,8 @@ def cost(samples: Sequence[Sample]) -> Cost:
     tokens = int(sum(usage["completion_tokens"] for usage in usages))
     forward = int(sum(usage["forward_tokens"] + usage.get("judge_forward_tokens", 0) for usage in usages))
     seconds = sum(usage["seconds"] for usage in usages) / len(usages) if usages else None
-    return Cost(len(usages), tokens, forward, forward / tokens if tokens else None, seconds)
+    per_reply = forward / len(usages) if usages else None
+    return Cost(len(usages), tokens, forward, per_reply, forward / tokens if tokens else None, seconds)
 
 
 def splits(
@@ -233,25 +227,6 @@ def counted(samples: Sequence[Sample], judgements: Sequence[Judgement]) -> list[
     return found
 
 
-def _part(meta: Mapping[str, Any]) -> str:
-    if "prefill_tokens_wanted" in meta:
-        return f"prefill of {meta['prefill_tokens_wanted']} tokens"
-    if meta.get("label") in ("safe", "unsafe"):
-        return f"{meta['label']} prompts"
-    if "attack" in meta:
-        return "no attack" if meta["attack"] in (None, "none") else f"attack: {meta['attack']}"
-    return ""
-
-
-def _order(part: str) -> tuple[int, str]:
-    digits = "".join(character for character in part if character.isdigit())
-    return (int(digits) if part.startswith("prefill") and digits else 0, part)
-
-
-def _is_value(value: Any) -> bool:
-    return value is None or isinstance(value, bool | int | float)
-
-
 def _table(
     part: str,
     judge: str,
@@ -265,7 +240,7 @@ def _table(
     by = {method: [sample for sample in samples if sample.method == method] for method in methods}
     whole = {method: [sample for sample in mine if sample.error is None] for method, mine in by.items()}
     values = {method: {_pair(sample): said.get(sample.id) for sample in mine} for method, mine in whole.items()}
-    compared = _compared(values, against)
+    compared = _compared(values, _failed(by), against)
     rates = all(isinstance(value, bool) for each in values.values() for value in each.values() if value is not None)
     rows = []
     for method in methods:
@@ -294,7 +269,22 @@ def _pair(sample: Sample) -> tuple[str, int]:
     return sample.item, sample.seed
 
 
-def _compared(values: Mapping[str, Mapping[tuple[str, int], Value]], against: str | None) -> dict[str, Comparison]:
+def _failed(by: Mapping[str, Sequence[Sample]]) -> dict[str, set[str]]:
+    """Of each method, the prompts on which it failed."""
+    return {method: {sample.item for sample in mine if sample.error is not None} for method, mine in by.items()}
+
+
+def of_both(found: Comparison, ours: set[str], theirs: set[str]) -> Comparison:
+    """Say that prompts where one of the two failed are not compared. ours, theirs: those prompts."""
+    if not (left_out := len(ours | theirs)):
+        return found
+    told = f"Of those prompts alone where both succeeded: {left_out} left out for errors"
+    return replace(found, sentence=f"{found.sentence} {told} ({len(ours)} and {len(theirs)}).")
+
+
+def _compared(
+    values: Mapping[str, Mapping[tuple[str, int], Value]], failed: Mapping[str, set[str]], against: str | None
+) -> dict[str, Comparison]:
     """Each method with the baseline, on the prompts and seeds that both have answered."""
     if not against or not values.get(against):
         return {}
@@ -303,7 +293,7 @@ def _compared(values: Mapping[str, Mapping[tuple[str, int], Value]], against: st
     theirs = [values[against].get(pair) for pair in places]
     ours = [((method, against), [values[method].get(pair) for pair in places], theirs) for method in others]
     found = compare_many(ours, [item for item, _ in places])
-    return dict(zip(others, found, strict=True))
+    return {method: of_both(one, failed[method], failed[against]) for method, one in zip(others, found, strict=True)}
 
 
 def _estimate(known: Mapping[str, float], rates: bool) -> tuple[float | None, float | None, float | None]:
@@ -354,13 +344,18 @@ def _split(
         ],
         [item for item, _ in places],
     )
+    failed = _failed({method: [sample for sample in samples if sample.method == method] for method in there})
     rows = []
     for method in there:
         each = {kind: [v for v in values[method, kind].values() if v is not None] for kind in KINDS}
         n = len(each[KINDS[0]])
         shares = {kind: sum(each[kind]) / n if n else None for kind in KINDS}
         total = sum(share for share in shares.values() if share is not None) if n else None
-        mine = {kind: gain for (name, kind), gain in zip(asked, gains, strict=True) if name == method}
+        mine = {
+            kind: of_both(gain, failed[method], failed[str(baseline)])
+            for (name, kind), gain in zip(asked, gains, strict=True)
+            if name == method
+        }
         intervals = {kind: wilson(sum(map(bool, each[kind])), n) for kind in KINDS} if n else {}
         rows.append(Kinds(method, n, len(values[method, KINDS[0]]) - n, total, shares, intervals, mine))
     return Split(part, judge, kind_judge, baseline, tuple(rows))

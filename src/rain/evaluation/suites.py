@@ -17,6 +17,8 @@ from rain.evaluation.rows import Hub, Table
 
 ATTACKS = ("plain", "gcg", "unattacked")
 """Of ``advbench``: its goals; other goals with real suffixes behind them; those other goals alone."""
+USUAL_ATTACKS = ("unattacked", "gcg")
+"""The same goals with and without their suffixes: what differs then is the attack."""
 GCG_FILE = "gcg_vicuna13b.json"
 
 
@@ -185,13 +187,13 @@ def _tables(suite: Suite, data: Path | None, how: How) -> list[tuple[Table, Make
     attacks = how.attacks
     single = rows.find(suite.file, data) if data and not data.expanduser().is_dir() else None
     if single:
-        holds = ("gcg", "unattacked") if single.suffix.lower() == ".json" else ("plain",)
-        attacks = attacks or holds[:1]
+        holds = USUAL_ATTACKS if single.suffix.lower() == ".json" else ("plain",)
+        attacks = attacks or holds
         if not set(attacks) <= set(holds):
             raise UsageError(f"--data {single} holds {' and '.join(holds)}; for --attack {attacks[0]} name a folder")
     makes: dict[str, Make] = {"plain": items.advbench, "gcg": items.gcg, "unattacked": items.unattacked}
     found = []
-    for attack in attacks or ("plain", "gcg"):
+    for attack in attacks or USUAL_ATTACKS:
         file, hub = (suite.file, suite.hub) if attack == "plain" else (GCG_FILE, None)
         found.append((_table(file, hub, suite, data), makes[attack]))
     return found
@@ -218,7 +220,7 @@ def _source(suite: Suite, tables: Sequence[Table]) -> Source:
         return suite.hub_source
     own = [table for table in tables if not table.where.startswith("hub:") and table.digest not in KNOWN.values()]
     if not own:
-        return suite.source
+        return SUFFIXES if all(Path(table.where).name == GCG_FILE for table in tables) else suite.source
     name = f"own data: {', '.join(dict.fromkeys(Path(table.where).name for table in own))}"
     if len(own) < len(tables):
         name += f"; the rest: {suite.source.name}"
@@ -245,6 +247,8 @@ TRUTHFULQA = "TruthfulQA (Lin et al., 2022)"
 XSTEST = "XSTest v2 (Röttger et al., 2024)"
 SENTENCES = "Sentiment Labelled Sentences, movie part (Kotzias et al., 2015)"
 REVIEWS = "Large Movie Review Dataset (Maas et al., 2011)"
+SUFFIXES = Source("JailbreakBench artifacts, GCG on Vicuna-13B (Chao et al., 2024)", "MIT", "goals and suffixes", 100)
+"""Of ``advbench`` where none of AdvBench's own goals is read."""
 
 SUITES: dict[str, Suite] = {
     suite.name: suite
@@ -266,7 +270,7 @@ SUITES: dict[str, Suite] = {
         ),
         Suite(
             name="advbench",
-            about="harmful goals, plain and with real GCG suffixes behind them",
+            about="harmful goals, the same with and without real GCG suffixes behind them",
             file="advbench.csv",
             source=Source(f"{ADVBENCH}; JailbreakBench artifacts (Chao et al., 2024)", "MIT", "all", 520),
             hub=Hub("walledai/AdvBench", "train"),

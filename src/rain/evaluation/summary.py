@@ -50,12 +50,12 @@ def table(found: dict[str, Any]) -> str:
     shown = Table(title=f"{found['suite']}, {found['model']}, seed {found['seed']}", title_justify="left")
     columns = list(dict.fromkeys(name for figures in found["methods"].values() for name in figures["measures"]))
     shown.add_column("method")
-    for name in ("N", "errors", *columns, "forward tokens per token", "seconds"):
+    for name in ("N", "errors", *columns, "forward tokens a reply", "per token", "seconds"):
         shown.add_column(name, justify="right")
     for label, figures in found["methods"].items():
         cells = [_cell(figures["measures"].get(name)) for name in columns]
-        cost = figures["forward_tokens_per_token"]
-        costs = ["" if cost is None else f"{cost:,.1f}", f"{figures['seconds']:,.1f}"]
+        spent = (figures["forward_tokens_per_reply"], figures["forward_tokens_per_token"])
+        costs = [*("" if each is None else f"{each:,.1f}" for each in spent), f"{figures['seconds']:,.1f}"]
         shown.add_row(Text(label), str(figures["n"]), str(figures["errors"]), *cells, *costs)
     out = StringIO()
     Console(file=out, width=110).print(shown)
@@ -85,6 +85,7 @@ def _figures(samples: Sequence[Sample], judgements: Sequence[Judgement]) -> dict
         "errors": len(samples) - len(whole),
         "tokens": tokens,
         "forward_tokens": forward,
+        "forward_tokens_per_reply": round(forward / len(usages), 2) if usages else None,
         "forward_tokens_per_token": round(forward / tokens, 2) if tokens else None,
         "seconds": round(sum(usage["seconds"] for usage in usages), 1),
         "score": round(sum(scores) / len(scores), 4) if scores else None,

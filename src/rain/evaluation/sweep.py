@@ -95,7 +95,15 @@ def parse(label: str) -> Arm:
 
 
 def options_of(arm: Arm, base: Options) -> Options:
-    """What ``arm`` is run with: ``base`` and its changes. Raises UsageError and SettingsError, without any model."""
+    """What ``arm`` is run with: ``base`` and its changes. Raises UsageError and SettingsError, without any model.
+
+    An evaluation takes no ``on_failure="raise"``: what does not pass would be an error, and in no rate.
+    """
+    if base.get("on_failure") == "raise":
+        raise UsageError(
+            "--on-failure raise: replies that do not pass would be errors, which leave the rates, so that RAIN would "
+            "be compared on the rest alone; take best or refuse"
+        )
     found: dict[str, Any] = dict(base)
     settings = dict(cast("dict[str, object]", base.get("settings") or {}))
     for key, value in arm.changes:

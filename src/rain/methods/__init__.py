@@ -36,6 +36,8 @@ class Method:
     """Of the method alone: ``most`` of best-of-n."""
     bounded: bool = True
     """Whether a budget's ``max_iterations`` is a limit on what ``usage.iterations`` counts."""
+    refusal_rule: bool = False
+    """Whether it chooses by :mod:`rain.preferences.refusals`, the rule that the judge ``refusal`` holds, too."""
 
     async def __call__(
         self, model: Model, prompt: Prompt, *, prefix: str = "", options: Options, limit: int | None = None
@@ -58,7 +60,12 @@ METHODS: dict[str, Method] = {
         Method("self-refine", "a draft, then up to three rounds of criticism and rewriting", "self_refine"),
         Method("self-examine", "a draft, refused after the fact if judged bad", "self_examine", judged=True),
         Method(
-            "any-depth", "stops where the re-opened turn would refuse", "any_depth", preference=False, bounded=False
+            "any-depth",
+            "stops where the re-opened turn would refuse",
+            "any_depth",
+            preference=False,
+            bounded=False,
+            refusal_rule=True,
         ),
     )
 }
