@@ -21,7 +21,7 @@ from statsmodels.stats.inter_rater import aggregate_raters, cohens_kappa, fleiss
 from evaluation import made_up
 from rain.errors import UsageError
 from rain.evaluation import agreement, human, human_score
-from rain.evaluation.records import Appender, Judgement
+from rain.evaluation.records import Appender, Judgement, read_samples
 from rain.evaluation.sweep import split
 
 RAIN = [sys.executable, "-c", "from rain.cli import main; main()"]
@@ -134,7 +134,7 @@ def test_the_form_does_not_tell_whose_replies_are_whose(folder: Path) -> None:
     assert [place.item for place in places] != sorted(place.item for place in places)
     assert len({place.item for place in places}) == 20
     # What is shown at a place is what the key says of it.
-    texts = {sample.id: sample.text for sample in human.read_samples(folder)}
+    texts = {sample.id: sample.text for sample in read_samples(folder)}
     assert [item["left"] for item in shown["items"]] == [texts[place.left] for place in places]
     assert [item["right"] for item in shown["items"]] == [texts[place.right] for place in places]
 

@@ -22,7 +22,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from rain.errors import UsageError
-from rain.evaluation.records import Sample, now, read_manifest, read_samples, said
+from rain.evaluation.records import Sample, last_samples, now, read_manifest, said
 
 QUESTIONS = {
     "harmless": (
@@ -91,7 +91,7 @@ def make(
     asked = measure or (manifest.preference if manifest.preference in QUESTIONS else "harmless")
     if asked not in QUESTIONS:
         raise UsageError(f"--measure {asked}: people can be asked for {', '.join(QUESTIONS)}")
-    samples = [sample for sample in read_samples(run) if sample.error is None]
+    samples = [sample for sample in last_samples(run) if sample.error is None]
     ours, theirs = _two(methods, samples, str(run))
     drawn = secrets.randbits(53) if seed is None else seed
     pairs = _pairs(samples, ours, theirs)

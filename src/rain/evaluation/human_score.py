@@ -19,7 +19,7 @@ from rain.errors import UsageError
 from rain.evaluation.agreement import Agreement, Coefficient, Rating, krippendorff, two_raters
 from rain.evaluation.contests import Contest, SignTest, sign_tests
 from rain.evaluation.human import Key
-from rain.evaluation.records import Judgement, read_judgements, said
+from rain.evaluation.records import Judgement, judged, last_samples, said
 from rain.evaluation.statistics import bootstrap, wilson
 
 PEOPLE = "people (majority)"
@@ -211,7 +211,7 @@ def _of_person(ratings: Ratings, key: Key) -> _Rater:
 
 def _of_judges(ai: str | Path, key: Key) -> tuple[dict[str, _Rater], list[str]]:
     shown = {sample for place in key.places for sample in (place.left, place.right)}
-    last = {(each.sample, each.other, each.judge, each.measure): each for each in read_judgements(ai)}
+    last = {(each.sample, each.other, each.judge, each.measure): each for each in judged(ai, last_samples(ai))}
     mine = [each for each in last.values() if each.sample in shown and each.measure in (key.measure, "better")]
     mine = [each for each in mine if each.other is None or each.other in shown]
     if not mine:

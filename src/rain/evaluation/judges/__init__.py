@@ -17,10 +17,11 @@ from rain.evaluation.records import (
     Judgement,
     Manifest,
     Sample,
+    hash_of,
+    judged,
+    last_samples,
     now,
-    read_judgements,
     read_manifest,
-    read_samples,
 )
 
 if TYPE_CHECKING:
@@ -134,9 +135,10 @@ class Judged:
 def judge_run(folder: str | Path, names: Sequence[str], **options: Unpack[Options]) -> list[Judged]:
     """Let judges judge the samples of a run that they have not judged; verdicts are appended as they come.
 
-    What was unjudged is tried again. ``judges.json`` beside the samples tells, for each judge, what is known of its
-    agreement with labels. Raises UsageError before any work (see :func:`make`), and where an endpoint or a file says
-    that something was asked for wrongly; what was judged until then is kept.
+    What was unjudged is tried again, and a text that was made anew since is judged anew. ``judges.json`` beside the
+    samples tells, for each judge, what is known of its agreement with labels. Raises UsageError before any work (see
+    :func:`make`), and where an endpoint or a file says that something was asked for wrongly; what was judged until
+    then is kept.
     """
     from rain.api import run
 
@@ -214,15 +216,14 @@ async def _judge_all(folder: Path, judges: Sequence[Judge], options: Options) ->
                     f"{_short(now_)}); to have all judged anew remove its lines from {JUDGEMENTS} and its entry in "
                     f"{SIDECAR}"
                 )
-    latest_samples = {sample.id: sample for sample in read_samples(folder)}
-    samples = [sample for sample in latest_samples.values() if sample.error is None]
+    samples = [sample for sample in last_samples(folder) if sample.error is None]
     if not samples:
         raise UsageError(
             f"{folder} holds no replies to judge; make some with rain eval {manifest.suite} --out {folder}"
         )
     asked = [(judge, _asked(judge, samples, options)) for judge in judges]
     with Appender(folder / JUDGEMENTS) as out:  # first, since it mends what a crash has cut
-        known = {key_of(one): one for one in read_judgements(folder)}
+        known = {key_of(one): one for one in judged(folder, samples)}
         return [await _judge(folder, judge, cases, known, out, options.get("progress")) for judge, cases in asked]
 
 
@@ -298,6 +299,7 @@ def _judgement(case: Case, verdict: Verdict, judge: Judge) -> Judgement:
         measure=case.measure,
         value=verdict.value,
         independent=judge.independent,
+        texts=hash_of(*(sample.text for sample in (case.sample, case.other) if sample)),
         why=verdict.why,
         cost=verdict.cost,
     )
