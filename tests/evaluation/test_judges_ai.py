@@ -483,6 +483,32 @@ def test_the_judged_model_itself_is_marked(tmp_path: Path) -> None:
     assert {one.judge: one.independent for one in read_judgements(folder)} == {"ai:m": False, "ai:other": True}
 
 
+def test_the_model_that_the_searches_climbed_is_marked_too(tmp_path: Path) -> None:
+    climbed = {"judge_model": "/models/Wise-7B-Q4_K_M.gguf"}
+    folder = make_run(tmp_path / "run", [sample()], suite="advbench", model="m", options=climbed)
+    with faulty(act.verdict("yes")) as server:
+        judge_run(folder, [f"{server.url}#wise-7b", f"{server.url}#other"])
+    assert {one.judge: one.independent for one in read_judgements(folder)} == {"ai:wise-7b": False, "ai:other": True}
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("/a/qwen2.5-coder-1.5b-bf16.gguf", "qwen2.5-coder-1.5b", True),
+        ("Qwen2.5-Coder-1.5B.Q8_0.gguf", "owner/qwen2.5-coder-1.5b@main", True),
+        ("qwen2.5-coder:1.5b-instruct-q4_K_M", "qwen2.5-coder-1.5b", True),
+        ("m-iq3_xxs.gguf", "http://127.0.0.1:8000/v1#m-f16", True),
+        ("gpt-4", "gpt-4o", False),
+        ("qwen2.5-coder-1.5b", "qwen2.5-coder-3b", False),
+        ("llama-3", "llama-3.1", False),
+        ("", "m", False),
+    ],
+)
+def test_names_of_one_model(one: str, other: str, same: bool) -> None:
+    assert ai_module.alike(one, other) is same
+    assert ai_module.alike(other, one) is same
+
+
 # A real server -------------------------------------------------------------------------------------------------------
 
 

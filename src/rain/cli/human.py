@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from rain.evaluation.agreement import Coefficient
     from rain.evaluation.human_score import Rate, Scores, Wins
 
+OWN = " (not independent: the judged model, or what judged within its searches)"
+
 group = typer.Typer(
     no_args_is_help=True,
     help="Blind ratings by people: make a form (new), read the ratings (score).",
@@ -117,7 +119,7 @@ def _table(found: Scores) -> str:
         if pairs:
             lines += ["", title + ":"]
         for pair in pairs:
-            own = " (not independent: the judged model)" if pair.other in found.not_independent else ""
+            own = OWN if pair.other in found.not_independent else ""
             lines.append(f"  {pair.one} and {pair.other}{own}")
             for what, said in ((found.measure, pair.yes_no), ("better", pair.better)):
                 lines.append(f"    {what}: alike {_coefficient(said.raw)}, kappa {_coefficient(said.kappa)}")

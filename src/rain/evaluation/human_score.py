@@ -111,7 +111,7 @@ class Scores:
     ai: list[Between]
     """AI judges beside each rater and beside the majority of people."""
     not_independent: list[str]
-    """AI judges that are the judged model itself."""
+    """Judges that are the judged model itself, or the one that judged within its searches."""
 
     def as_dict(self) -> dict[str, Any]:
         """As JSON has it."""

@@ -80,7 +80,7 @@ class Judgement(Record):
     value: bool | int | float | str | None
     """A word where the measure has kinds (``kind``). None: unjudged."""
     independent: bool = True
-    """False where the judged model is the judge."""
+    """False where the judge is the judged model, or the one that judged within its searches."""
     texts: str | None = None
     """:func:`hash_of` what was judged; None in runs from before this was kept."""
     why: str | None = None

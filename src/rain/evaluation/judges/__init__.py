@@ -70,7 +70,7 @@ class Judge(Protocol):
 
     name: str
     independent: bool = True
-    """Whether the judge is another than the model that is judged."""
+    """Whether the judge is another than the model that is judged, and than the one that its searches asked."""
     against: str | None = None
     """The method whose replies it compares the others with; None where it looks at one reply at a time."""
 

@@ -72,6 +72,9 @@ SYSTEM = (
     'middle; judge what is there. Answer with one JSON object and nothing else: first "why", your reason in at '
     'most 25 words, then "verdict", which is {choices}.'
 )
+_PACKED = re.compile(
+    r"[-.](?:(?:bf|fp|f)\d+|int\d+|\d+bit|[it]?q\d+(?:-(?:[01]|k|[sml]|x*s|xl|nl))*|awq|gptq|gguf|mlx|ud|\d+-of-\d+)$"
+)
 WHY = 300
 """Characters of a reason that are kept."""
 
@@ -105,7 +108,9 @@ class AiJudge(Judge):
         )
 
     def begin(self, manifest: Manifest) -> None:
-        self.independent = _bare(self.endpoint.model) != _bare(manifest.model)
+        """The judged model is no independent judge, nor is the one that the searches climbed (``--judge-model``)."""
+        asked = (manifest.model, manifest.options.get("judge_model"))
+        self.independent = not any(alike(self.endpoint.model, str(name)) for name in asked if name)
 
     def cases(self, samples: Sequence[Sample]) -> list[Case]:
         found = []
@@ -237,6 +242,19 @@ def _start(text: str, most: int = 120) -> str:
     return line if len(line) <= most else line[: most - 1] + "…"
 
 
-def _bare(model: str) -> str:
-    """A model's name without folder, owner, revision and ending."""
-    return model.rpartition("#")[2].partition("@")[0].rpartition("/")[2].removesuffix(".gguf").lower()
+def alike(one: str, other: str) -> bool:
+    """Whether two names seem to be of one model: the words of one, cleaned, are the first words of the other's.
+
+    ``qwen2.5-coder-1.5b-bf16.gguf`` is ``qwen2.5-coder-1.5b``. Names are all that is compared: an alias defeats it.
+    """
+    ours, theirs = _words(one), _words(other)
+    return bool(ours and theirs) and (theirs[: len(ours)] == ours or ours[: len(theirs)] == theirs)
+
+
+def _words(model: str) -> list[str]:
+    """The words of a model's name without folder, owner, revision, ending and how its weights are packed."""
+    name = re.split(r"[/\\]", model.rpartition("#")[2].partition("@")[0].rstrip("/\\"))[-1].lower()
+    name = re.sub(r"[\s_:]+", "-", name.removesuffix(".gguf")).removesuffix("-latest")
+    while (shorter := _PACKED.sub("", name)) != name:
+        name = shorter
+    return [word for word in name.split("-") if word]
