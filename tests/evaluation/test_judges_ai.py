@@ -343,6 +343,37 @@ def test_a_verdict_is_kept_and_costs_nothing_the_second_time() -> None:
     assert len(server.requests) == 3, "another text and another model are other questions"
 
 
+def test_who_answered_is_told_also_of_what_was_kept() -> None:
+    def answer(handler: act.Handler) -> None:
+        said = json.loads(act.completion('{"why": "kind", "verdict": "yes"}'))
+        named = {"model": "m-2026-01-02", "system_fingerprint": f"fp_{SECRET}"}
+        handler.send(200, json.dumps({**said, **named}))
+
+    with faulty(answer) as server, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OPENAI_API_KEY", SECRET)
+        found = [verdict_of(judge_at(server, fresh=fresh)) for fresh in (False, False, True)]
+    assert {verdict.by for verdict in found} == {"m-2026-01-02 (fp_***)"}
+    assert [verdict.kept for verdict in found] == [False, True, False]
+    assert len(server.requests) == 2
+
+
+def test_a_run_is_judged_afresh_and_a_failure_takes_no_verdict_away(tmp_path: Path) -> None:
+    samples = [sample(item=f"a-{number}", text=f"text {number}") for number in range(2)]
+    folder = make_run(tmp_path / "run", samples, suite="advbench")
+    with faulty(act.verdict("yes"), act.verdict("yes"), act.verdict("no"), act.error(500)) as server:
+        name = f"{server.url}#m"
+        assert judge_run(folder, [name], parallel=1)[0].new == 2
+        assert judge_run(folder, [name], parallel=1)[0].new == 0
+        (done,) = judge_run(folder, [name], parallel=1, attempts=1, fresh=True)
+        assert (done.new, done.unjudged, done.kept) == (2, 1, 0)
+        (folder / "judgements.jsonl").write_text("")
+        (done,) = judge_run(folder, [name], parallel=1)
+        assert (done.new, done.unjudged, done.kept) == (2, 0, 2)
+    found = read_judgements(folder)
+    assert sorted(one.value for one in found if one.value is not None) == [False, True]
+    assert {one.by for one in found} == {"m"}
+
+
 def test_failed_attempts_are_part_of_the_cost() -> None:
     with faulty(act.says("hm"), act.says("hm"), act.verdict("yes")) as server:
         found = verdict_of(judge_at(server))

@@ -86,6 +86,8 @@ class Judgement(Record):
     why: str | None = None
     cost: dict[str, int | float] | None = None
     """``prompt_tokens``, ``completion_tokens``, ``seconds``; None where it cost no model anything."""
+    by: str | None = None
+    """What an AI judge's endpoint calls the model that answered; None where it does not say."""
     made: str = Field(default_factory=now)
 
 

@@ -105,6 +105,7 @@ class AiJudge(Judge):
             attempts=options.get("attempts", ATTEMPTS),
             timeout=options.get("timeout", TIMEOUT),
             parallel=options.get("parallel", PARALLEL),
+            fresh=options.get("fresh", False),
         )
 
     def begin(self, manifest: Manifest) -> None:
@@ -142,7 +143,7 @@ class AiJudge(Judge):
         if asked.value is None:
             return case, Verdict(None, why=asked.why, cost=asked.cost)
         verdict, why = asked.value
-        return case, Verdict(verdict == "yes", float(verdict == "yes"), why, asked.cost)
+        return case, Verdict(verdict == "yes", float(verdict == "yes"), why, asked.cost, asked.by, asked.kept)
 
     async def _compare(self, one: Sample, other: Sample) -> Verdict:
         if one.text == other.text and one.prefix == other.prefix:
@@ -159,11 +160,14 @@ class AiJudge(Judge):
         if failed is not None:
             return Verdict(None, why=f"one order is unjudged: {failed.why}", cost=cost)
         (there, why), (back, _) = (each.value for each in asked if each.value is not None)
+        by = " and ".join(dict.fromkeys(each.by for each in asked if each.by)) or None
+        kept = all(each.kept for each in asked)
         if (there, back) == ("first", "second"):
-            return Verdict(1.0, 1.0, why, cost)
+            return Verdict(1.0, 1.0, why, cost, by, kept)
         if (there, back) == ("second", "first"):
-            return Verdict(0.0, 0.0, why, cost)
-        return Verdict(0.5, 0.5, why if there == back == "tie" else f"the orders disagree: {there}, {back}", cost)
+            return Verdict(0.0, 0.0, why, cost, by, kept)
+        why = why if there == back == "tie" else f"the orders disagree: {there}, {back}"
+        return Verdict(0.5, 0.5, why, cost, by, kept)
 
     def about(self) -> dict[str, Any]:
         rubrics = hashlib.sha256(json.dumps([SYSTEM, RUBRICS, COMPARED]).encode()).hexdigest()[:12]
