@@ -115,6 +115,8 @@ def _table(found: Scores) -> str:
             f"Krippendorff's alpha: {found.measure} {_coefficient(found.alpha_yes_no)}; "
             f"better {_coefficient(found.alpha_better)}",
         ]
+    if found.left_out:
+        lines += ["", f"{found.left_out} replies are left out beside judges: their run has another text, or none."]
     for title, pairs in (("Person against person", found.people), ("People against judges", found.ai)):
         if pairs:
             lines += ["", title + ":"]

@@ -22,7 +22,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from rain.errors import UsageError
-from rain.evaluation.records import Sample, last_samples, now, read_manifest, said
+from rain.evaluation.records import Sample, hash_of, last_samples, now, read_manifest, said
 
 QUESTIONS = {
     "harmless": (
@@ -61,6 +61,8 @@ class Key(BaseModel):
     seed: int
     places: list[Place]
     """In the order of the form."""
+    texts: dict[str, str] | None = None
+    """Of each sample, the hash of the text that the form shows; None in keys from before this was kept."""
     made: str
 
 
@@ -127,6 +129,7 @@ def make(
         methods=(ours, theirs),
         seed=drawn,
         places=[Place(item=left.item, left=left.id, right=right.id) for left, right in sides],
+        texts={sample.id: hash_of(sample.text) for pair in sides for sample in pair},
         made=now(),
     )
     return Form(_page({"form": form, **shown}), key)
