@@ -366,6 +366,24 @@ def judged_run(folder: Path, form: human.Form, texts: dict[str, str] | None = No
     return folder
 
 
+def test_where_a_judges_orders_disagree_it_is_no_tie(folder: Path, tmp_path: Path) -> None:
+    form = human.make(folder, ["secretly-rain", "secretly-vanilla"], n=4, seed=3)
+    file = keep(tmp_path / "1.json", rated(form, "test-data", [(True, True, "tie")] * 4))
+    with Appender(folder / "judgements.jsonl") as out:
+        for place, told in zip(
+            form.key.places,
+            ({"orders_disagree": True}, {"why": "the orders disagree: first, tie"}, {"orders_disagree": False}, {}),
+            strict=True,
+        ):
+            pair = {"sample": place.left, "other": place.right, "judge": "ai:made-up", "measure": "better"}
+            out.write(Judgement.model_validate({**pair, "value": 0.5, **told}))
+    found = human_score.score(human_score.read_ratings([file], form.key), form.key, folder)
+    (better,) = [pair.better for pair in found.ai if pair.other == "ai:made-up"]
+    assert (better.raw.n, better.raw.value, found.undecided) == (2, 1.0, {"ai:made-up": 2})
+    told = rain("human", "score", str(file), "--key", str(keep_key(form, tmp_path)), "--ai", str(folder))
+    assert "ai:made-up: 2 pairs are left out of 'better'" in told.stdout
+
+
 def test_only_texts_that_were_rated_are_compared_with_judges(folder: Path, tmp_path: Path) -> None:
     form = human.make(folder, ["secretly-rain", "secretly-vanilla"], n=10, seed=3)
     file = keep(tmp_path / "1.json", rated(form, "test-data", [(True, True, "tie")] * 10))

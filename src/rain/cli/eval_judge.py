@@ -71,11 +71,16 @@ def judge(
 
         rain eval judge harm-classifier --data labelled_replies.jsonl --label harmful=false
     """
-    from rain.evaluation.judges import agreements, make
+    from rain.evaluation.judges import BETTER, agreements, make
     from rain.preferences.labelled import pick, read
 
     if name in ("self", "overlap"):
         raise UsageError(f"{name!r} judges runs, not single texts; for a model's own judgement see rain check")
+    if measure == BETTER:
+        raise UsageError(
+            "--measure better: of two replies, and labels are of one: have people rate pairs (rain human new) and "
+            "compare the judge with them (rain human score --ai RUN)"
+        )
     if limit is not None and limit < 2:
         raise UsageError(f"--limit {limit}: needs two texts at least")
     if harm_data is None and name == "harm-classifier":

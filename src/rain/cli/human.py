@@ -117,6 +117,9 @@ def _table(found: Scores) -> str:
         ]
     if found.left_out:
         lines += ["", f"{found.left_out} replies are left out beside judges: their run has another text, or none."]
+    for judge, count in found.undecided.items():
+        if count:
+            lines += ["", f"{judge}: {count} pairs are left out of 'better': its two orders disagree, which is no tie."]
     for title, pairs in (("Person against person", found.people), ("People against judges", found.ai)):
         if pairs:
             lines += ["", title + ":"]

@@ -112,6 +112,8 @@ class Scores:
     """AI judges beside each rater and beside the majority of people."""
     left_out: int
     """Replies of the form of which the judges' run has another text, or none: no verdict counts for them."""
+    undecided: dict[str, int]
+    """Pairs, by judge, in which its two orders disagree: no tie, and left out beside people."""
     not_independent: list[str]
     """Judges that are the judged model itself, or the one that judged within its searches."""
 
@@ -161,7 +163,7 @@ def score(ratings: Mapping[str, Ratings], key: Key, ai: str | Path | None = None
     Raises UsageError: the run is of another model or suite, or has no verdict on any text that was rated.
     """
     people = {name: _of_person(each, key) for name, each in ratings.items()}
-    judges, not_independent, left_out = _of_judges(ai, key) if ai is not None else ({}, [], 0)
+    judges, undecided, not_independent, left_out = _of_judges(ai, key) if ai is not None else ({}, {}, [], 0)
     majority = {PEOPLE: _majority(list(people.values()), key)} if len(people) > 1 else {}
 
     def between(one: str, other: str) -> Between:
@@ -192,6 +194,7 @@ def score(ratings: Mapping[str, Ratings], key: Key, ai: str | Path | None = None
         people=[between(one, other) for one, other in combinations(people, 2)],
         ai=[between(name, judge) for judge in judges for name in (*people, *majority)],
         left_out=left_out,
+        undecided=undecided,
         not_independent=not_independent,
     )
 
@@ -212,8 +215,10 @@ def _of_person(ratings: Ratings, key: Key) -> _Rater:
     return _Rater(yes_no, better)
 
 
-def _of_judges(ai: str | Path, key: Key) -> tuple[dict[str, _Rater], list[str], int]:
-    """The judges of a run by name, which are not independent, and how many replies of the form it has not."""
+def _of_judges(ai: str | Path, key: Key) -> tuple[dict[str, _Rater], dict[str, int], list[str], int]:
+    """The judges of a run by name, how many pairs each left undecided, which are not independent, and how many replies
+    of the form the run has not.
+    """
     shown = _rated(ai, key)
     last = {(each.sample, each.other, each.judge, each.measure): each for each in judged(ai, shown)}
     mine = [each for each in last.values() if each.measure in (key.measure, "better")]
@@ -223,12 +228,16 @@ def _of_judges(ai: str | Path, key: Key) -> tuple[dict[str, _Rater], list[str], 
             "make some with rain eval … --judge"
         )
     judges: dict[str, _Rater] = {}
+    undecided: dict[str, int] = {}
     for name in dict.fromkeys(each.judge for each in mine):
         own = [each for each in mine if each.judge == name]
         yes_no = {each.sample: _yes_no(each) for each in own if each.measure == key.measure}
-        judges[name] = _Rater(yes_no, _better([each for each in own if each.other], key))
+        pairs = [each for each in own if each.other]
+        judges[name] = _Rater(yes_no, _better([each for each in pairs if not each.undecided], key))
+        if pairs:
+            undecided[name] = sum(each.undecided for each in pairs)
     left_out = len(set(_units(key)[0])) - len(shown)
-    return judges, sorted({each.judge for each in mine if not each.independent}), left_out
+    return judges, undecided, sorted({each.judge for each in mine if not each.independent}), left_out
 
 
 def _rated(ai: str | Path, key: Key) -> list[Sample]:

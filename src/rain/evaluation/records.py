@@ -88,7 +88,16 @@ class Judgement(Record):
     """``prompt_tokens``, ``completion_tokens``, ``seconds``; None where it cost no model anything."""
     by: str | None = None
     """What an AI judge's endpoint calls the model that answered; None where it does not say."""
+    orders_disagree: bool | None = None
+    """Of two replies: whether the value is 0.5 as the two orders had different answers. None: not known, one reply."""
     made: str = Field(default_factory=now)
+
+    @property
+    def undecided(self) -> bool:
+        """Whether its 0.5 is no tie, but the two orders disagree; older lines say so in ``why`` alone."""
+        if self.orders_disagree is None:
+            return self.other is not None and self.value == 0.5 and (self.why or "").startswith("the orders disagree: ")
+        return self.orders_disagree
 
 
 class Manifest(Record):

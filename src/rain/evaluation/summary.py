@@ -115,7 +115,8 @@ def _measure(ones: Sequence[Judgement]) -> dict[str, Any]:
 def _duel(duel: dict[str, Any]) -> str:
     """Only what was counted: whether it is a difference says the report."""
     where = f"{duel['judge']}{duel['part'] and ', '}{duel['part']}"
-    counts = f"{duel['won']} won, {duel['lost']} lost, {duel['ties']} ties, {duel['unjudged']} unjudged"
+    ties = f"{duel['ties']} ties" + (f" ({duel['disagreed']}: orders disagree)" if duel["disagreed"] else "")
+    counts = f"{duel['won']} won, {duel['lost']} lost, {ties}, {duel['unjudged']} unjudged"
     return f"{duel['method']} beside {duel['other']} ({where}): {counts}"
 
 

@@ -67,6 +67,8 @@ class Verdict:
     """What an endpoint calls the model that answered; None where it does not say."""
     kept: bool = False
     """Whether it was kept from an earlier question in the same words, and nobody was asked now."""
+    orders_disagree: bool | None = None
+    """Of two replies: whether the tie is none, but another answer in the other order. None where nobody was asked."""
 
 
 class Judge(Protocol):
@@ -318,6 +320,7 @@ def _judgement(case: Case, verdict: Verdict, judge: Judge) -> Judgement:
         why=verdict.why,
         cost=verdict.cost,
         by=verdict.by,
+        orders_disagree=verdict.orders_disagree,
     )
 
 

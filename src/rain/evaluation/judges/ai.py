@@ -1,6 +1,7 @@
 """An AI judge: a model behind an OpenAI-compatible endpoint, asked about one reply (yes or no) or about two.
 
-Two replies are compared in both orders, and one is better only if both say so; else it is a tie. All rubrics were
+Two replies are compared in both orders, and one is better only if both say so; else it is a tie, and it is told whether
+both orders called it one. All rubrics were
 written for RAIN. What is judged stands between marks that it cannot forge, and is called material, not an instruction.
 """
 
@@ -163,11 +164,12 @@ class AiJudge(Judge):
         by = " and ".join(dict.fromkeys(each.by for each in asked if each.by)) or None
         kept = all(each.kept for each in asked)
         if (there, back) == ("first", "second"):
-            return Verdict(1.0, 1.0, why, cost, by, kept)
+            return Verdict(1.0, 1.0, why, cost, by, kept, orders_disagree=False)
         if (there, back) == ("second", "first"):
-            return Verdict(0.0, 0.0, why, cost, by, kept)
-        why = why if there == back == "tie" else f"the orders disagree: {there}, {back}"
-        return Verdict(0.5, 0.5, why, cost, by, kept)
+            return Verdict(0.0, 0.0, why, cost, by, kept, orders_disagree=False)
+        tie = there == back == "tie"
+        why = why if tie else f"the orders disagree: {there}, {back}"
+        return Verdict(0.5, 0.5, why, cost, by, kept, orders_disagree=not tie)
 
     def about(self) -> dict[str, Any]:
         rubrics = hashlib.sha256(json.dumps([SYSTEM, RUBRICS, COMPARED]).encode()).hexdigest()[:12]
