@@ -143,7 +143,7 @@ def test_data_that_the_classifier_was_fitted_to_are_judged_unseen(tmp_path: Path
         (["self"], "rain check"),
         (["ai:m"], "--measure"),
         (["ai:m", "--measure", "positive"], "OPENAI_API_KEY"),
-        (["ai:m", "--measure", "better"], "have people rate pairs (rain human new)"),
+        (["ai:m", "--measure", "better"], "cannot be measured with labels of single replies; have people"),
         (["ai:m", "--measure", "nice", "--judge-url", "http://127.0.0.1:1/v1"], "no measure 'nice'"),
         (["refusal", "--measure", "kind"], "measures refused"),
         (["vader", "--measure", "harmless"], "measures positive"),

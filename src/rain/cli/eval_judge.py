@@ -78,8 +78,8 @@ def judge(
         raise UsageError(f"{name!r} judges runs, not single texts; for a model's own judgement see rain check")
     if measure == BETTER:
         raise UsageError(
-            "--measure better: of two replies, and labels are of one: have people rate pairs (rain human new) and "
-            "compare the judge with them (rain human score --ai RUN)"
+            "--measure better: agreement in pairs cannot be measured with labels of single replies; have people rate "
+            "pairs (rain human new) and compare the judge with them (rain human score --ai RUN)"
         )
     if limit is not None and limit < 2:
         raise UsageError(f"--limit {limit}: needs two texts at least")
