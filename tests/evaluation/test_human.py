@@ -9,6 +9,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -21,7 +22,7 @@ from statsmodels.stats.inter_rater import aggregate_raters, cohens_kappa, fleiss
 from evaluation import made_up
 from rain.errors import UsageError
 from rain.evaluation import agreement, human, human_score
-from rain.evaluation.records import Appender, Judgement
+from rain.evaluation.records import Appender, Judgement, hash_of, read_samples
 from rain.evaluation.sweep import split
 
 RAIN = [sys.executable, "-c", "from rain.cli import main; main()"]
@@ -134,7 +135,7 @@ def test_the_form_does_not_tell_whose_replies_are_whose(folder: Path) -> None:
     assert [place.item for place in places] != sorted(place.item for place in places)
     assert len({place.item for place in places}) == 20
     # What is shown at a place is what the key says of it.
-    texts = {sample.id: sample.text for sample in human.read_samples(folder)}
+    texts = {sample.id: sample.text for sample in read_samples(folder)}
     assert [item["left"] for item in shown["items"]] == [texts[place.left] for place in places]
     assert [item["right"] for item in shown["items"]] == [texts[place.right] for place in places]
 
@@ -343,9 +344,88 @@ def test_broken_ratings_are_refused(folder: Path, tmp_path: Path) -> None:
 def test_a_run_without_verdicts_on_these_replies_is_refused(folder: Path, tmp_path: Path) -> None:
     form = human.make(folder, seed=1)
     ratings = human_score.read_ratings([keep(tmp_path / "1.json", rated(form, "test-data", []))], form.key)
-    other = made_up.run(tmp_path / "other", judged=False)
+    (folder / "judgements.jsonl").unlink()
     with pytest.raises(UsageError, match="no verdict on 'harmless'"):
-        human_score.score(ratings, form.key, other)
+        human_score.score(ratings, form.key, folder)
+
+
+def judged_run(folder: Path, form: human.Form, texts: dict[str, str] | None = None, **manifest: str) -> Path:
+    """A copy of the run of ``form`` in ``folder``, with other texts of some samples; all are judged after that."""
+    shutil.copytree(form.key.run, folder)
+    (folder / "judgements.jsonl").unlink()
+    told = json.loads((folder / "run.json").read_text())
+    (folder / "run.json").write_text(json.dumps({**told, **manifest}))
+    samples = [one.model_copy(update={"text": (texts or {}).get(one.id, one.text)}) for one in read_samples(folder)]
+    (folder / "samples.jsonl").unlink()
+    with Appender(folder / "samples.jsonl") as out:
+        out.write_all(samples)
+    with Appender(folder / "judgements.jsonl") as out:
+        for one in samples:
+            mine = {"sample": one.id, "judge": "ai:made-up", "texts": hash_of(one.text)}
+            out.write(Judgement(**mine, measure="harmless", value=True))
+    return folder
+
+
+def test_where_a_judges_orders_disagree_it_is_no_tie(folder: Path, tmp_path: Path) -> None:
+    form = human.make(folder, ["secretly-rain", "secretly-vanilla"], n=4, seed=3)
+    file = keep(tmp_path / "1.json", rated(form, "test-data", [(True, True, "tie")] * 4))
+    with Appender(folder / "judgements.jsonl") as out:
+        for place, told in zip(
+            form.key.places,
+            ({"orders_disagree": True}, {"why": "the orders disagree: first, tie"}, {"orders_disagree": False}, {}),
+            strict=True,
+        ):
+            pair = {"sample": place.left, "other": place.right, "judge": "ai:made-up", "measure": "better"}
+            out.write(Judgement.model_validate({**pair, "value": 0.5, **told}))
+    found = human_score.score(human_score.read_ratings([file], form.key), form.key, folder)
+    (better,) = [pair.better for pair in found.ai if pair.other == "ai:made-up"]
+    assert (better.raw.n, better.raw.value, found.undecided) == (2, 1.0, {"ai:made-up": 2})
+    told = rain("human", "score", str(file), "--key", str(keep_key(form, tmp_path)), "--ai", str(folder))
+    assert "ai:made-up: 2 pairs are left out of 'better'" in told.stdout
+
+
+def test_only_texts_that_were_rated_are_compared_with_judges(folder: Path, tmp_path: Path) -> None:
+    form = human.make(folder, ["secretly-rain", "secretly-vanilla"], n=10, seed=3)
+    file = keep(tmp_path / "1.json", rated(form, "test-data", [(True, True, "tie")] * 10))
+    ratings = human_score.read_ratings([file], form.key)
+    found = human_score.score(ratings, form.key, judged_run(tmp_path / "same", form))
+    assert (found.left_out, found.ai[0].yes_no.raw.n) == (0, 20)
+    other = {place.left: "Another text." for place in form.key.places[:3]}
+    run = judged_run(tmp_path / "some", form, other)
+    found = human_score.score(ratings, form.key, run)
+    assert (found.left_out, found.ai[0].yes_no.raw.n) == (3, 17)
+    told = rain("human", "score", str(file), "--key", str(keep_key(form, tmp_path)), "--ai", str(run))
+    assert "3 replies are left out beside judges" in told.stdout
+    old = human.Key.model_validate(form.key.model_dump(exclude={"texts"}))
+    assert human_score.score(ratings, old, run).left_out == 0
+
+
+@pytest.mark.parametrize("old", [False, True])
+@pytest.mark.parametrize(
+    ("manifest", "message"),
+    [
+        ({"model": "another"}, "its model is another, that of the rated replies no-model"),
+        ({"suite": "advbench"}, "its suite is advbench, that of the rated replies hh"),
+        ({}, "holds no text that was rated"),
+    ],
+)
+def test_a_run_of_other_replies_is_refused(
+    folder: Path, tmp_path: Path, manifest: dict[str, str], message: str, old: bool
+) -> None:
+    form = human.make(folder, seed=1)
+    file = keep(tmp_path / "1.json", rated(form, "test-data", []))
+    key = keep_key(form, tmp_path)
+    if old:
+        key.write_text(json.dumps({name: one for name, one in json.loads(key.read_text()).items() if name != "texts"}))
+    other = {} if manifest else {one.id: f"{one.text} Or so." for one in read_samples(folder)}
+    run = judged_run(tmp_path / "other", form, other, **manifest)
+    words = ["human", "score", str(file), "--key", str(key), "--ai", str(run)]
+    told = rain(*words)
+    if old and not manifest:
+        assert told.returncode == 0, told.stderr  # such a key does not know the texts
+        return
+    assert (told.returncode, told.stdout, told.stderr.count("\n")) == (2, "", 1)
+    assert message in told.stderr
 
 
 def test_where_more_than_two_methods_are_there_the_error_shows_a_command_that_works(tmp_path: Path) -> None:

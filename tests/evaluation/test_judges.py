@@ -13,14 +13,15 @@ import pytest
 import rain
 from evaluation.runs import make_run, sample
 from rain.errors import UsageError
-from rain.evaluation import judges
+from rain.evaluation import judges, records, report
 from rain.evaluation.judges import JUDGES, Case, Judge, Verdict, check_names, judge_run, latest, make
 from rain.evaluation.judges.labels import agreement
 from rain.evaluation.judges.lexicon import POSITIVE
 from rain.evaluation.judges.overlap import references
 from rain.evaluation.judges.own import OwnJudge
-from rain.evaluation.records import JUDGEMENTS, Appender, Judgement, Sample, read_judgements
+from rain.evaluation.records import JUDGEMENTS, SAMPLES, Appender, Judgement, Sample, read_judgements
 from rain.evaluation.report_tables import splits
+from rain.evaluation.summary import summary
 
 
 @pytest.fixture(autouse=True)
@@ -55,6 +56,60 @@ def test_verdicts_are_appended_once(tmp_path: Path) -> None:
     before = (folder / JUDGEMENTS).read_bytes()
     assert judge_run(folder, ["vader"])[0].new == 0
     assert (folder / JUDGEMENTS).read_bytes() == before
+
+
+def rates(folder: Path) -> list[tuple[float | None, int, int]]:
+    """Rate, N and unjudged of vanilla as the report has them; with them it is asked whether the summary agrees."""
+    rows = [row for table in report.build([folder]).sections[0].tables for row in table.rows]
+    told = list(summary(folder)["methods"]["vanilla"]["measures"].values())
+    assert [(one["rate"], one["n"]) for one in told] == [(row.value, row.n) for row in rows]
+    return [(row.value, row.n, row.unjudged) for row in rows]
+
+
+def made_again(folder: Path, again: Sample, *, second_line: bool) -> None:
+    """Put another reply in the place of the one with its id, or behind it."""
+    path = folder / SAMPLES
+    if not second_line:
+        path.write_text("".join(f"{line}\n" for line in path.read_text().splitlines() if again.id not in line))
+    with Appender(path) as out:
+        out.write(again)
+
+
+@pytest.mark.parametrize("second_line", [False, True])
+def test_a_reply_made_again_does_not_keep_the_verdict_of_the_old_text(tmp_path: Path, second_line: bool) -> None:
+    folder = make_run(tmp_path / "run", [sample(item=f"m-{n}", text=" I loved it.") for n in range(2)], suite="imdb")
+    judge_run(folder, ["vader"])
+    assert rates(folder) == [(1.0, 2, 0)]
+    made_again(folder, sample(item="m-1", text=" I hated it."), second_line=second_line)
+    assert rates(folder) == [(1.0, 1, 1)], "no verdict of this text is there yet"
+    assert judge_run(folder, ["vader"])[0].new == 1
+    assert rates(folder) == [(0.5, 2, 0)]
+    assert judge_run(folder, ["vader"])[0].new == 0
+
+
+def test_a_verdict_on_two_replies_is_of_both_texts() -> None:
+    ours, theirs = sample(method="rain", text="a"), sample(text="b")
+    texts = records.hash_of("a", "b")
+    one = Judgement(sample=ours.id, other=theirs.id, judge="ai:m", measure="better", value=1.0, texts=texts)
+    assert records.fits(one, {each.id: each for each in (ours, theirs)})
+    again = theirs.model_copy(update={"text": "c"})
+    assert not records.fits(one, {each.id: each for each in (ours, again)})
+    assert not records.fits(one, {ours.id: ours})
+
+
+@pytest.mark.parametrize(
+    ("made", "new"),
+    [("2026-01-02T03:04:04+00:00", 1), ("2026-01-02T03:04:05+00:00", 0), ("once", 0), (None, 0)],
+)
+def test_an_older_verdict_without_a_hash_counts_unless_it_was_made_before_the_reply(
+    tmp_path: Path, made: str | None, new: int
+) -> None:
+    folder = make_run(tmp_path / "run", [sample(text=" I loved it.", made="2026-01-02T03:04:05+00:00")], suite="imdb")
+    line = {"sample": sample().id, "judge": "vader", "measure": "positive", "value": False, "made": made}
+    line = {name: value for name, value in line.items() if name != "made" or made}
+    (folder / JUDGEMENTS).write_text(json.dumps(line) + "\n")
+    assert judge_run(folder, ["vader"])[0].new == new
+    assert rates(folder) == [(float(new), 1, 0)]
 
 
 def test_what_a_crash_has_cut_is_judged_again(tmp_path: Path) -> None:

@@ -343,6 +343,37 @@ def test_a_verdict_is_kept_and_costs_nothing_the_second_time() -> None:
     assert len(server.requests) == 3, "another text and another model are other questions"
 
 
+def test_who_answered_is_told_also_of_what_was_kept() -> None:
+    def answer(handler: act.Handler) -> None:
+        said = json.loads(act.completion('{"why": "kind", "verdict": "yes"}'))
+        named = {"model": "m-2026-01-02", "system_fingerprint": f"fp_{SECRET}"}
+        handler.send(200, json.dumps({**said, **named}))
+
+    with faulty(answer) as server, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OPENAI_API_KEY", SECRET)
+        found = [verdict_of(judge_at(server, fresh=fresh)) for fresh in (False, False, True)]
+    assert {verdict.by for verdict in found} == {"m-2026-01-02 (fp_***)"}
+    assert [verdict.kept for verdict in found] == [False, True, False]
+    assert len(server.requests) == 2
+
+
+def test_a_run_is_judged_afresh_and_a_failure_takes_no_verdict_away(tmp_path: Path) -> None:
+    samples = [sample(item=f"a-{number}", text=f"text {number}") for number in range(2)]
+    folder = make_run(tmp_path / "run", samples, suite="advbench")
+    with faulty(act.verdict("yes"), act.verdict("yes"), act.verdict("no"), act.error(500)) as server:
+        name = f"{server.url}#m"
+        assert judge_run(folder, [name], parallel=1)[0].new == 2
+        assert judge_run(folder, [name], parallel=1)[0].new == 0
+        (done,) = judge_run(folder, [name], parallel=1, attempts=1, fresh=True)
+        assert (done.new, done.unjudged, done.kept) == (2, 1, 0)
+        (folder / "judgements.jsonl").write_text("")
+        (done,) = judge_run(folder, [name], parallel=1)
+        assert (done.new, done.unjudged, done.kept) == (2, 0, 2)
+    found = read_judgements(folder)
+    assert sorted(one.value for one in found if one.value is not None) == [False, True]
+    assert {one.by for one in found} == {"m"}
+
+
 def test_failed_attempts_are_part_of_the_cost() -> None:
     with faulty(act.says("hm"), act.says("hm"), act.verdict("yes")) as server:
         found = verdict_of(judge_at(server))
@@ -372,7 +403,8 @@ def test_of_two_replies_one_is_better_only_in_both_orders(there: str, back: str,
         judge = judge_at(server, ["better"])
         cases = judge.cases([ours, theirs])
         assert [(case.sample.method, case.other and case.other.method) for case in cases] == [("rain", "vanilla")]
-        assert verdicts(judge, cases)[0].value == value
+        (found,) = verdicts(judge, cases)
+    assert (found.value, found.orders_disagree) == (value, value == 0.5 and (there, back) != ("tie", "tie"))
     assert len(server.requests) == 2
 
 
@@ -481,6 +513,32 @@ def test_the_judged_model_itself_is_marked(tmp_path: Path) -> None:
     with faulty(act.verdict("yes")) as server:
         judge_run(folder, [f"{server.url}#m", f"{server.url}#other"])
     assert {one.judge: one.independent for one in read_judgements(folder)} == {"ai:m": False, "ai:other": True}
+
+
+def test_the_model_that_the_searches_climbed_is_marked_too(tmp_path: Path) -> None:
+    climbed = {"judge_model": "/models/Wise-7B-Q4_K_M.gguf"}
+    folder = make_run(tmp_path / "run", [sample()], suite="advbench", model="m", options=climbed)
+    with faulty(act.verdict("yes")) as server:
+        judge_run(folder, [f"{server.url}#wise-7b", f"{server.url}#other"])
+    assert {one.judge: one.independent for one in read_judgements(folder)} == {"ai:wise-7b": False, "ai:other": True}
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("/a/qwen2.5-coder-1.5b-bf16.gguf", "qwen2.5-coder-1.5b", True),
+        ("Qwen2.5-Coder-1.5B.Q8_0.gguf", "owner/qwen2.5-coder-1.5b@main", True),
+        ("qwen2.5-coder:1.5b-instruct-q4_K_M", "qwen2.5-coder-1.5b", True),
+        ("m-iq3_xxs.gguf", "http://127.0.0.1:8000/v1#m-f16", True),
+        ("gpt-4", "gpt-4o", False),
+        ("qwen2.5-coder-1.5b", "qwen2.5-coder-3b", False),
+        ("llama-3", "llama-3.1", False),
+        ("", "m", False),
+    ],
+)
+def test_names_of_one_model(one: str, other: str, same: bool) -> None:
+    assert ai_module.alike(one, other) is same
+    assert ai_module.alike(other, one) is same
 
 
 # A real server -------------------------------------------------------------------------------------------------------

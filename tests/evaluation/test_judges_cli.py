@@ -59,7 +59,7 @@ def test_agreement_in_all_and_by_part(data: Path) -> None:
 
 def test_what_was_measured_stands_beside_the_judge_in_runs(data: Path, tmp_path: Path) -> None:
     assert rain("vader", "--data", str(data), "--label", "liked", "--limit", "8").returncode == 0
-    assert agreements.find("vader") is None  # a part of the data is no measurement to be quoted
+    assert agreements.find("vader", {}) is None  # a part of the data is no measurement to be quoted
     assert rain("vader", "--data", str(data), "--label", "liked").returncode == 0
     folder = make_run(tmp_path / "run", [sample(item="m-1", text=" I loved it.")], suite="imdb")
     judge_run(folder, ["vader"])
@@ -91,6 +91,30 @@ def test_an_ai_judge_its_unjudged_and_its_cost(data: Path, tmp_path: Path) -> No
     assert "sk-test-1" not in done.stdout + done.stderr
 
 
+def test_an_agreement_is_of_one_endpoint_alone(data: Path, tmp_path: Path) -> None:
+    def answer(handler: act.Handler) -> None:
+        act.verdict("yes" if "loved" in handler.asked else "no")(handler)
+
+    words = ["--data", str(data), "--label", "liked", "--measure", "positive"]
+    with faulty(answer) as first, faulty(answer) as second:
+        done = rain(f"{first.url}#m", *words)
+        assert done.returncode == 0, done.stderr
+        assert "kept from before" not in done.stdout
+        again = rain(f"{first.url}#m", *words)
+        assert "20 of 20 verdicts were kept from before; --fresh asks again." in again.stdout
+        assert len(first.requests) == 20
+        assert rain(f"{first.url}#m", *words, "--fresh").returncode == 0
+        assert len(first.requests) == 40
+        told = {}
+        for server in (first, second):
+            folder = make_run(tmp_path / str(len(told)), [sample(item="m-1", text=" I loved it.")], suite="imdb")
+            judge_run(folder, [f"{server.url}#m"])
+            told[server.url] = json.loads((folder / "judges.json").read_text(encoding="utf-8"))["ai:m"]
+    assert told[first.url]["agreement"]["positive"]["n"] == 20
+    assert told[second.url]["agreement"] is None
+    assert told[first.url]["answered_by"] == ["m"]
+
+
 def test_data_that_the_classifier_was_fitted_to_are_judged_unseen(tmp_path: Path) -> None:
     rows = []
     for number in range(60):
@@ -119,6 +143,7 @@ def test_data_that_the_classifier_was_fitted_to_are_judged_unseen(tmp_path: Path
         (["self"], "rain check"),
         (["ai:m"], "--measure"),
         (["ai:m", "--measure", "positive"], "OPENAI_API_KEY"),
+        (["ai:m", "--measure", "better"], "cannot be measured with labels of single replies; have people"),
         (["ai:m", "--measure", "nice", "--judge-url", "http://127.0.0.1:1/v1"], "no measure 'nice'"),
         (["refusal", "--measure", "kind"], "measures refused"),
         (["vader", "--measure", "harmless"], "measures positive"),

@@ -49,6 +49,9 @@ def test_a_run_that_was_kept_is_brought_back_and_reported_as_before(
         (one.id, one.prompt, one.text) for one in samples
     ]
     assert read_judgements(back) == read_judgements(run)
+    assert all(one.texts for one in read_judgements(back))
+    assert report.build([run]).sections[0].tables
+    assert report.build([back]).sections[0].tables == report.build([run]).sections[0].tables
     judges = report.build([run]).sections[0].judges
     assert "kappa" in judges["refusal"]
     assert report.build([back]).sections[0].judges == judges

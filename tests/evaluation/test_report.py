@@ -293,6 +293,26 @@ def beside(folder: Path, values: dict[tuple[str, str], list[float | None]], judg
             judge(folder, Judgement(**sides, judge=judge_, measure="better", value=value))
 
 
+def test_disagreeing_orders_are_counted_apart_from_ties_and_warned_of(tmp_path: Path) -> None:
+    folder = made_up.run(tmp_path / "run", items=6)
+    told = [{"orders_disagree": True}, {"why": "the orders disagree: first, tie"}, {"orders_disagree": False}, {}]
+    for n, more in enumerate([*told, {"value": 1.0}, {"value": 0.0}]):
+        sides = {"sample": f"item-{n:03}|rain|0", "other": f"item-{n:03}|vanilla|0"}
+        judge(folder, Judgement.model_validate({**sides, "judge": "ai:x", "measure": "better", "value": 0.5, **more}))
+    (duel,) = section(folder).duels
+    assert (duel.won, duel.lost, duel.ties, duel.disagreed, duel.unsteady) == (1, 1, 4, 2, None)
+    assert "4 ties (2: orders disagree)" in summary_table(summary(folder))
+    sides = {"sample": "item-005|rain|0", "other": "item-005|vanilla|0"}
+    judge(folder, Judgement(**sides, judge="ai:x", measure="better", value=0.5, orders_disagree=True))
+    (duel,) = section(folder).duels
+    assert (duel.ties, duel.disagreed) == (5, 3)
+    assert duel.unsteady
+    found = report.build([folder])
+    for page in (report.html(found), report.markdown(found)):
+        assert "Warning: in 3 of 6 pairs of rain and vanilla" in page
+        assert "orders disagree" in page
+
+
 def test_duels_are_tested_and_corrected_over_their_table(tmp_path: Path) -> None:
     folder = made_up.run(tmp_path / "run", {"vanilla": 0.5, "rain": 0.9, "best-of-n": 0.6}, items=30)
     beside(folder, {("rain", "vanilla"): [1.0] * 22 + [0.0] * 3 + [0.5] * 5})

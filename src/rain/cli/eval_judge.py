@@ -57,6 +57,9 @@ def judge(
         _option("--judge-key-env", panel=ENDPOINT, help="The variable with its key; default OPENAI_API_KEY."),
     ] = None,
     parallel: Annotated[int, _option("--parallel", panel=ENDPOINT, help="Questions under way at once.")] = 4,
+    fresh: Annotated[
+        bool, _option("--fresh", panel=ENDPOINT, help="Ask again, also what was answered before and is kept.")
+    ] = False,
     harm_data: Annotated[
         Path | None, _option("--harm-data", help="What the harm classifier is fitted to; else RAIN_DATA.")
     ] = None,
@@ -68,16 +71,22 @@ def judge(
 
         rain eval judge harm-classifier --data labelled_replies.jsonl --label harmful=false
     """
-    from rain.evaluation.judges import agreements, make
+    from rain.evaluation.judges import BETTER, agreements, make
     from rain.preferences.labelled import pick, read
 
     if name in ("self", "overlap"):
         raise UsageError(f"{name!r} judges runs, not single texts; for a model's own judgement see rain check")
+    if measure == BETTER:
+        raise UsageError(
+            "--measure better: agreement in pairs cannot be measured with labels of single replies; have people rate "
+            "pairs (rain human new) and compare the judge with them (rain human score --ai RUN)"
+        )
     if limit is not None and limit < 2:
         raise UsageError(f"--limit {limit}: needs two texts at least")
     if harm_data is None and name == "harm-classifier":
         harm_data = data
     how: Any = {"url": judge_url, "key_env": judge_key_env, "parallel": parallel, "harm_data": harm_data}
+    how["fresh"] = fresh
     if name.startswith(("ai:", "http:", "https:")):
         if measure is None:
             raise UsageError("--measure: say what the label means, as harmless, truthful or positive")
@@ -211,7 +220,10 @@ def _figures(
             why[verdict.why or ""] = why.get(verdict.why or "", 0) + 1
         for name, amount in ((verdict and verdict.cost) or {}).items():
             cost[name] = round(cost.get(name, 0) + amount, 3)
-    return {**part(range(len(rows))), "by": parts, "why_unjudged": why, "cost": cost or None}
+    kept = sum(bool(verdict and verdict.kept) for verdict in verdicts)
+    answered = list(dict.fromkeys(verdict.by for verdict in verdicts if verdict and verdict.by))
+    told = {"by": parts, "why_unjudged": why, "cost": cost or None, "kept": kept, "answered_by": answered}
+    return {**part(range(len(rows))), **told}
 
 
 def _shown(told: dict[str, Any]) -> str:
@@ -242,6 +254,10 @@ def _shown(told: dict[str, Any]) -> str:
     if told["left_out"]:
         lines.append(f"{told['left_out']} texts are left out: the classifier was fitted to their prompts.")
     lines += [f"unjudged, {count} times: {why}" for why, count in told["why_unjudged"].items()]
+    if told["answered_by"]:
+        lines.append(f"answered by: {', '.join(told['answered_by'])}")
+    if told["kept"]:
+        lines.append(f"{told['kept']} of {told['n']} verdicts were kept from before; --fresh asks again.")
     if told["cost"]:
         lines.append(
             "cost: " + ", ".join(f"{amount:,g} {name.replace('_', ' ')}" for name, amount in told["cost"].items())

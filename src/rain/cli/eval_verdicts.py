@@ -37,6 +37,9 @@ def verdicts(
         str | None,
         typer.Option("--against", metavar="METHOD", help="What better compares the others with; default vanilla."),
     ] = None,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Judge anew what is judged, and ask again what is kept; costs it all again.")
+    ] = False,
     json: options.Json = False,
 ) -> int:
     """Let judges judge the samples of a run that they have not judged; no model is loaded.
@@ -62,7 +65,7 @@ def verdicts(
     if measures == []:
         raise UsageError("--measure: name a measure, as in --measure better")
     judging = {"harm_data": harm_data, "url": judge_url, "key_env": judge_key_env}
-    judge_samples(run, names, {**judging, "measures": measures, "against": against})
+    judge_samples(run, names, {**judging, "measures": measures, "against": against, "fresh": fresh})
     found = summary(run)
     print(json_module.dumps(found, ensure_ascii=False) if json else table(found))
     return 0
@@ -81,6 +84,6 @@ def judge_samples(out: Path, judges: Sequence[str], judging: dict[str, Any]) -> 
 
         for told in judge_run(out, judges, progress=advance, **judging):
             cost = ", ".join(f"{amount:,} {name.replace('_', ' ')}" for name, amount in told.cost.items())
-            print(
-                f"rain: {told.judge}: {told.new} judged, {told.unjudged} unjudged{cost and '; '}{cost}", file=sys.stderr
-            )
+            kept = f", {told.kept} kept from before" if told.kept else ""
+            counts = f"{told.new} judged, {told.unjudged} unjudged{kept}"
+            print(f"rain: {told.judge}: {counts}{cost and '; '}{cost}", file=sys.stderr)

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from rain.evaluation.agreement import Coefficient
     from rain.evaluation.human_score import Rate, Scores, Wins
 
+OWN = " (not independent: the judged model, or what judged within its searches)"
+
 group = typer.Typer(
     no_args_is_help=True,
     help="Blind ratings by people: make a form (new), read the ratings (score).",
@@ -113,11 +115,16 @@ def _table(found: Scores) -> str:
             f"Krippendorff's alpha: {found.measure} {_coefficient(found.alpha_yes_no)}; "
             f"better {_coefficient(found.alpha_better)}",
         ]
+    if found.left_out:
+        lines += ["", f"{found.left_out} replies are left out beside judges: their run has another text, or none."]
+    for judge, count in found.undecided.items():
+        if count:
+            lines += ["", f"{judge}: {count} pairs are left out of 'better': its two orders disagree, which is no tie."]
     for title, pairs in (("Person against person", found.people), ("People against judges", found.ai)):
         if pairs:
             lines += ["", title + ":"]
         for pair in pairs:
-            own = " (not independent: the judged model)" if pair.other in found.not_independent else ""
+            own = OWN if pair.other in found.not_independent else ""
             lines.append(f"  {pair.one} and {pair.other}{own}")
             for what, said in ((found.measure, pair.yes_no), ("better", pair.better)):
                 lines.append(f"    {what}: alike {_coefficient(said.raw)}, kappa {_coefficient(said.kappa)}")

@@ -22,7 +22,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from rain.errors import UsageError
-from rain.evaluation.records import Sample, now, read_manifest, read_samples, said
+from rain.evaluation.records import Sample, hash_of, last_samples, now, read_manifest, said
 
 QUESTIONS = {
     "harmless": (
@@ -61,6 +61,8 @@ class Key(BaseModel):
     seed: int
     places: list[Place]
     """In the order of the form."""
+    texts: dict[str, str] | None = None
+    """Of each sample, the hash of the text that the form shows; None in keys from before this was kept."""
     made: str
 
 
@@ -91,7 +93,7 @@ def make(
     asked = measure or (manifest.preference if manifest.preference in QUESTIONS else "harmless")
     if asked not in QUESTIONS:
         raise UsageError(f"--measure {asked}: people can be asked for {', '.join(QUESTIONS)}")
-    samples = [sample for sample in read_samples(run) if sample.error is None]
+    samples = [sample for sample in last_samples(run) if sample.error is None]
     ours, theirs = _two(methods, samples, str(run))
     drawn = secrets.randbits(53) if seed is None else seed
     pairs = _pairs(samples, ours, theirs)
@@ -127,6 +129,7 @@ def make(
         methods=(ours, theirs),
         seed=drawn,
         places=[Place(item=left.item, left=left.id, right=right.id) for left, right in sides],
+        texts={sample.id: hash_of(sample.text) for pair in sides for sample in pair},
         made=now(),
     )
     return Form(_page({"form": form, **shown}), key)

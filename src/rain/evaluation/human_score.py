@@ -19,7 +19,7 @@ from rain.errors import UsageError
 from rain.evaluation.agreement import Agreement, Coefficient, Rating, krippendorff, two_raters
 from rain.evaluation.contests import Contest, SignTest, sign_tests
 from rain.evaluation.human import Key
-from rain.evaluation.records import Judgement, read_judgements, said
+from rain.evaluation.records import Judgement, Sample, hash_of, judged, last_samples, read_manifest, said
 from rain.evaluation.statistics import bootstrap, wilson
 
 PEOPLE = "people (majority)"
@@ -110,8 +110,12 @@ class Scores:
     """Each pair of raters."""
     ai: list[Between]
     """AI judges beside each rater and beside the majority of people."""
+    left_out: int
+    """Replies of the form of which the judges' run has another text, or none: no verdict counts for them."""
+    undecided: dict[str, int]
+    """Pairs, by judge, in which its two orders disagree: no tie, and left out beside people."""
     not_independent: list[str]
-    """AI judges that are the judged model itself."""
+    """Judges that are the judged model itself, or the one that judged within its searches."""
 
     def as_dict(self) -> dict[str, Any]:
         """As JSON has it."""
@@ -156,10 +160,10 @@ def read_ratings(paths: Sequence[Path], key: Key) -> dict[str, Ratings]:
 def score(ratings: Mapping[str, Ratings], key: Key, ai: str | Path | None = None, *, seed: int = 0) -> Scores:
     """What the ratings say. ai: a run whose ``judgements.jsonl`` has verdicts on the same samples.
 
-    Raises UsageError: the run has none of them.
+    Raises UsageError: the run is of another model or suite, or has no verdict on any text that was rated.
     """
     people = {name: _of_person(each, key) for name, each in ratings.items()}
-    judges, not_independent = _of_judges(ai, key) if ai is not None else ({}, [])
+    judges, undecided, not_independent, left_out = _of_judges(ai, key) if ai is not None else ({}, {}, [], 0)
     majority = {PEOPLE: _majority(list(people.values()), key)} if len(people) > 1 else {}
 
     def between(one: str, other: str) -> Between:
@@ -189,6 +193,8 @@ def score(ratings: Mapping[str, Ratings], key: Key, ai: str | Path | None = None
         ),
         people=[between(one, other) for one, other in combinations(people, 2)],
         ai=[between(name, judge) for judge in judges for name in (*people, *majority)],
+        left_out=left_out,
+        undecided=undecided,
         not_independent=not_independent,
     )
 
@@ -209,22 +215,46 @@ def _of_person(ratings: Ratings, key: Key) -> _Rater:
     return _Rater(yes_no, better)
 
 
-def _of_judges(ai: str | Path, key: Key) -> tuple[dict[str, _Rater], list[str]]:
-    shown = {sample for place in key.places for sample in (place.left, place.right)}
-    last = {(each.sample, each.other, each.judge, each.measure): each for each in read_judgements(ai)}
-    mine = [each for each in last.values() if each.sample in shown and each.measure in (key.measure, "better")]
-    mine = [each for each in mine if each.other is None or each.other in shown]
+def _of_judges(ai: str | Path, key: Key) -> tuple[dict[str, _Rater], dict[str, int], list[str], int]:
+    """The judges of a run by name, how many pairs each left undecided, which are not independent, and how many replies
+    of the form the run has not.
+    """
+    shown = _rated(ai, key)
+    last = {(each.sample, each.other, each.judge, each.measure): each for each in judged(ai, shown)}
+    mine = [each for each in last.values() if each.measure in (key.measure, "better")]
     if not mine:
         raise UsageError(
             f"--ai {ai}: no verdict on '{key.measure}' or 'better' for any reply of this form; "
             "make some with rain eval … --judge"
         )
     judges: dict[str, _Rater] = {}
+    undecided: dict[str, int] = {}
     for name in dict.fromkeys(each.judge for each in mine):
         own = [each for each in mine if each.judge == name]
         yes_no = {each.sample: _yes_no(each) for each in own if each.measure == key.measure}
-        judges[name] = _Rater(yes_no, _better([each for each in own if each.other], key))
-    return judges, sorted({each.judge for each in mine if not each.independent})
+        pairs = [each for each in own if each.other]
+        judges[name] = _Rater(yes_no, _better([each for each in pairs if not each.undecided], key))
+        if pairs:
+            undecided[name] = sum(each.undecided for each in pairs)
+    left_out = len(set(_units(key)[0])) - len(shown)
+    return judges, undecided, sorted({each.judge for each in mine if not each.independent}), left_out
+
+
+def _rated(ai: str | Path, key: Key) -> list[Sample]:
+    """The run's samples whose text was rated. An old key does not tell the text: their names are all it has.
+
+    Raises UsageError: the run is of another model or suite, or has none.
+    """
+    manifest = read_manifest(ai)
+    for what, theirs, ours in (("model", manifest.model, key.model), ("suite", manifest.suite, key.suite)):
+        if theirs != ours:
+            raise UsageError(f"--ai {ai}: its {what} is {theirs}, that of the rated replies {ours}; name their own run")
+    shown = set(_units(key)[0])
+    there = [sample for sample in last_samples(ai) if sample.id in shown]
+    found = [one for one in there if key.texts is None or key.texts.get(one.id) == hash_of(one.text)]
+    if not found:
+        raise UsageError(f"--ai {ai}: it holds no text that was rated; name the run that the form was made of")
+    return found
 
 
 def _yes_no(verdict: Judgement) -> Rating:

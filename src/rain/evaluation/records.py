@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -79,11 +80,24 @@ class Judgement(Record):
     value: bool | int | float | str | None
     """A word where the measure has kinds (``kind``). None: unjudged."""
     independent: bool = True
-    """False where the judged model is the judge."""
+    """False where the judge is the judged model, or the one that judged within its searches."""
+    texts: str | None = None
+    """:func:`hash_of` what was judged; None in runs from before this was kept."""
     why: str | None = None
     cost: dict[str, int | float] | None = None
     """``prompt_tokens``, ``completion_tokens``, ``seconds``; None where it cost no model anything."""
+    by: str | None = None
+    """What an AI judge's endpoint calls the model that answered; None where it does not say."""
+    orders_disagree: bool | None = None
+    """Of two replies: whether the value is 0.5 as the two orders had different answers. None: not known, one reply."""
     made: str = Field(default_factory=now)
+
+    @property
+    def undecided(self) -> bool:
+        """Whether its 0.5 is no tie, but the two orders disagree; older lines say so in ``why`` alone."""
+        if self.orders_disagree is None:
+            return self.other is not None and self.value == 0.5 and (self.why or "").startswith("the orders disagree: ")
+        return self.orders_disagree
 
 
 class Manifest(Record):
@@ -136,6 +150,48 @@ def read_samples(folder: str | Path) -> list[Sample]:
 def read_judgements(folder: str | Path) -> list[Judgement]:
     """All judgements of a run. As :func:`read_samples`."""
     return list(read_lines(Path(folder) / JUDGEMENTS, Judgement))
+
+
+def last_samples(folder: str | Path) -> list[Sample]:
+    """The samples of a run, the last of each id: a reply that was made again stands for the one before."""
+    return list({sample.id: sample for sample in read_samples(folder)}.values())
+
+
+def judged(folder: str | Path, samples: Iterable[Sample]) -> list[Judgement]:
+    """A run's judgements that are of these very samples, in the order they were made.
+
+    One of a text that was made anew since is none of the new text. It names the hash of what it judged; an older one
+    does not, and is left out only where it was made before the sample was. As :func:`read_samples`.
+    """
+    by = {sample.id: sample for sample in samples}
+    return [one for one in read_judgements(folder) if fits(one, by)]
+
+
+def hash_of(*texts: str) -> str:
+    """A short hash of the text or texts that were judged."""
+    whole = json.dumps(texts).encode()  # Also of lone surrogates.
+    return hashlib.sha256(whole).hexdigest()[:16]
+
+
+def fits(one: Judgement, by: Mapping[str, Sample]) -> bool:
+    """Whether a judgement is of the texts that these samples, by their ids, have now."""
+    names = (one.sample,) if one.other is None else (one.sample, one.other)
+    found = [by[name] for name in names if name in by]
+    if len(found) < len(names):
+        return False
+    if one.texts is not None:
+        return one.texts == hash_of(*(sample.text for sample in found))
+    return not any(_before(one, sample) for sample in found)
+
+
+def _before(one: Judgement, sample: Sample) -> bool:
+    """Whether a judgement was made before its sample; False where that is not known."""
+    if not all("made" in record.model_fields_set for record in (one, sample)):
+        return False
+    try:
+        return datetime.fromisoformat(one.made) < datetime.fromisoformat(sample.made)
+    except (ValueError, TypeError):  # No time, or one of the two without its zone.
+        return False
 
 
 def read_manifest(folder: str | Path) -> Manifest:

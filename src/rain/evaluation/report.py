@@ -16,7 +16,7 @@ from typing import Any
 
 from rain.errors import UsageError
 from rain.evaluation.human import policy
-from rain.evaluation.records import Manifest, Sample, now, read_judgements, read_manifest, read_samples
+from rain.evaluation.records import Manifest, Sample, judged, last_samples, now, read_manifest
 from rain.evaluation.report_attacks import Attacked, attacks
 from rain.evaluation.report_examples import Example, Rewinds, clean, examples, rewinds
 from rain.evaluation.report_notes import by_refusal_rule, sources, warnings
@@ -103,9 +103,8 @@ def markdown(report: Report) -> str:
 
 def _section(folder: Path, against: str) -> Section:
     manifest = read_manifest(folder)
-    samples = list({sample.id: sample for sample in read_samples(folder)}.values())
-    ids = {sample.id for sample in samples}
-    judgements = [one for one in read_judgements(folder) if one.sample in ids]
+    samples = last_samples(folder)
+    judgements = judged(folder, samples)
     methods = list(dict.fromkeys((*manifest.methods, *(sample.method for sample in samples))))
     methods = [method for method in methods if any(sample.method == method for sample in samples)]
     errors = [sample.error for sample in samples if sample.error is not None]

@@ -124,6 +124,19 @@ class Duel:
     high: float
     test: SignTest | None = None
     """Corrected for all duels of the run; None where they are only counted."""
+    disagreed: int = 0
+    """Of the ties, those where the judge only said something else in the other order."""
+
+    @property
+    def unsteady(self) -> str | None:
+        """A warning where more than a third of the verdicts hang on the order in which the replies stood."""
+        judged = self.won + self.lost + self.ties
+        if 3 * self.disagreed <= judged:
+            return None
+        return (
+            f"Warning: in {self.disagreed} of {judged} pairs of {self.method} and {self.other} the judge says "
+            "something else where the replies stand in the other order; it may not be able to tell them apart."
+        )
 
 
 def verdicts(judgements: Iterable[Judgement]) -> dict[tuple[str, str], dict[str, Any]]:
@@ -203,7 +216,7 @@ def counted(samples: Sequence[Sample], judgements: Sequence[Judgement]) -> list[
     found = []
     for part, mine in parts(samples).items():
         by = {sample.id: sample.method for sample in mine}
-        groups: dict[tuple[str, str, str], dict[frozenset[str], tuple[float | None, bool]]] = {}
+        groups: dict[tuple[str, str, str], dict[frozenset[str], tuple[float | None, bool, bool]]] = {}
         for one in judgements:
             if one.measure != BETTER or one.sample not in by or one.other not in by:
                 continue
@@ -214,16 +227,17 @@ def counted(samples: Sequence[Sample], judgements: Sequence[Judgement]) -> list[
             pairs = groups.setdefault((one.judge, method, other), {})
             pair = frozenset((one.sample, one.other))
             if value is not None or pair not in pairs:
-                pairs[pair] = value, one.independent
+                pairs[pair] = value, one.independent, one.undecided
         for (judge, method, other), pairs in groups.items():
             ones = list(pairs.values())
-            values = [value for value, _ in ones if value is not None]
+            values = [value for value, *_ in ones if value is not None]
             won, lost = sum(value > 0.5 for value in values), sum(value < 0.5 for value in values)
             low, high = wilson(won, won + lost)
             share = won / (won + lost) if won + lost else None
-            independent = all(alone for _, alone in ones)
+            independent, undecided = all(alone for _, alone, _ in ones), sum(each for *_, each in ones)
             counts = (won, lost, len(values) - won - lost, len(ones) - len(values))
-            found.append(Duel(part, judge, independent, method, other, *counts, share, low, high))
+            duel = Duel(part, judge, independent, method, other, *counts, share, low, high, disagreed=undecided)
+            found.append(duel)
     return found
 
 

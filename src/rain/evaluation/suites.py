@@ -247,7 +247,7 @@ TRUTHFULQA = "TruthfulQA (Lin et al., 2022)"
 XSTEST = "XSTest v2 (Röttger et al., 2024)"
 SENTENCES = "Sentiment Labelled Sentences, movie part (Kotzias et al., 2015)"
 REVIEWS = "Large Movie Review Dataset (Maas et al., 2011)"
-SUFFIXES = Source("JailbreakBench artifacts, GCG on Vicuna-13B (Chao et al., 2024)", "MIT", "goals and suffixes", 100)
+SUFFIXES = Source("JailbreakBench artifacts, GCG on Vicuna-13B (Chao et al., 2024)", "MIT", "goals and suffixes", 60)
 """Of ``advbench`` where none of AdvBench's own goals is read."""
 
 SUITES: dict[str, Suite] = {

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from rain.evaluation.records import Judgement, Manifest, Sample, read_judgements, read_manifest, read_samples
+from rain.evaluation.records import Judgement, Manifest, Sample, judged, last_samples, read_manifest
 from rain.evaluation.report_tables import counted, parts
 
 
@@ -17,10 +17,10 @@ def summary(folder: Path) -> dict[str, Any]:
 
     Rates are over what was judged; what was not is ``unjudged``, and a sample with an error is in no rate.
     """
-    manifest, samples = read_manifest(folder), read_samples(folder)
-    said = read_judgements(folder)
+    manifest, samples = read_manifest(folder), last_samples(folder)
+    said = judged(folder, samples)
     # A sample that was judged twice counts as it was judged last.
-    judged = {(one.judge, one.measure, one.sample): one for one in said if one.other is None}
+    last = {(one.judge, one.measure, one.sample): one for one in said if one.other is None}
     labels = list(dict.fromkeys((*manifest.methods, *(sample.method for sample in samples))))
     return {
         "suite": manifest.suite,
@@ -32,7 +32,7 @@ def summary(folder: Path) -> dict[str, Any]:
         "samples": len(samples),
         "errors": sum(sample.error is not None for sample in samples),
         "methods": {
-            label: _figures([sample for sample in samples if sample.method == label], list(judged.values()))
+            label: _figures([sample for sample in samples if sample.method == label], list(last.values()))
             for label in labels
         },
         "duels": [asdict(duel) for duel in counted(samples, said)],
@@ -116,7 +116,8 @@ def _measure(ones: Sequence[Judgement]) -> dict[str, Any]:
 def _duel(duel: dict[str, Any]) -> str:
     """Only what was counted: whether it is a difference says the report."""
     where = f"{duel['judge']}{duel['part'] and ', '}{duel['part']}"
-    counts = f"{duel['won']} won, {duel['lost']} lost, {duel['ties']} ties, {duel['unjudged']} unjudged"
+    ties = f"{duel['ties']} ties" + (f" ({duel['disagreed']}: orders disagree)" if duel["disagreed"] else "")
+    counts = f"{duel['won']} won, {duel['lost']} lost, {ties}, {duel['unjudged']} unjudged"
     return f"{duel['method']} beside {duel['other']} ({where}): {counts}"
 
 

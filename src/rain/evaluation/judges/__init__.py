@@ -17,10 +17,11 @@ from rain.evaluation.records import (
     Judgement,
     Manifest,
     Sample,
+    hash_of,
+    judged,
+    last_samples,
     now,
-    read_judgements,
     read_manifest,
-    read_samples,
 )
 
 if TYPE_CHECKING:
@@ -62,6 +63,12 @@ class Verdict:
     why: str | None = None
     cost: dict[str, int | float] | None = None
     """``prompt_tokens``, ``completion_tokens``, ``seconds``; None where no model was asked."""
+    by: str | None = None
+    """What an endpoint calls the model that answered; None where it does not say."""
+    kept: bool = False
+    """Whether it was kept from an earlier question in the same words, and nobody was asked now."""
+    orders_disagree: bool | None = None
+    """Of two replies: whether the tie is none, but another answer in the other order. None where nobody was asked."""
 
 
 class Judge(Protocol):
@@ -69,7 +76,7 @@ class Judge(Protocol):
 
     name: str
     independent: bool = True
-    """Whether the judge is another than the model that is judged."""
+    """Whether the judge is another than the model that is judged, and than the one that its searches asked."""
     against: str | None = None
     """The method whose replies it compares the others with; None where it looks at one reply at a time."""
 
@@ -111,6 +118,8 @@ class Options(TypedDict, total=False):
     """How often a question is tried before it is unjudged; default 6."""
     timeout: float
     """Seconds for one attempt; default 120."""
+    fresh: bool
+    """Judge again what these judges have judged, and ask an AI judge again whatever is kept; default no."""
     harm_data: str | Path | None
     """Labelled replies for the harm classifier; default labelled_replies.jsonl in the folder RAIN_DATA."""
     model: Model | None
@@ -129,14 +138,17 @@ class Judged:
     """Of the new ones."""
     cost: dict[str, int | float]
     """Sum over the new ones."""
+    kept: int = 0
+    """Of the new ones: those that an AI judge's endpoint had said before, and was not asked for now."""
 
 
 def judge_run(folder: str | Path, names: Sequence[str], **options: Unpack[Options]) -> list[Judged]:
     """Let judges judge the samples of a run that they have not judged; verdicts are appended as they come.
 
-    What was unjudged is tried again. ``judges.json`` beside the samples tells, for each judge, what is known of its
-    agreement with labels. Raises UsageError before any work (see :func:`make`), and where an endpoint or a file says
-    that something was asked for wrongly; what was judged until then is kept.
+    What was unjudged is tried again, and a text that was made anew since is judged anew. ``judges.json`` beside the
+    samples tells, for each judge, what is known of its agreement with labels. Raises UsageError before any work (see
+    :func:`make`), and where an endpoint or a file says that something was asked for wrongly; what was judged until
+    then is kept.
     """
     from rain.api import run
 
@@ -214,16 +226,15 @@ async def _judge_all(folder: Path, judges: Sequence[Judge], options: Options) ->
                     f"{_short(now_)}); to have all judged anew remove its lines from {JUDGEMENTS} and its entry in "
                     f"{SIDECAR}"
                 )
-    latest_samples = {sample.id: sample for sample in read_samples(folder)}
-    samples = [sample for sample in latest_samples.values() if sample.error is None]
+    samples = [sample for sample in last_samples(folder) if sample.error is None]
     if not samples:
         raise UsageError(
             f"{folder} holds no replies to judge; make some with rain eval {manifest.suite} --out {folder}"
         )
     asked = [(judge, _asked(judge, samples, options)) for judge in judges]
     with Appender(folder / JUDGEMENTS) as out:  # first, since it mends what a crash has cut
-        known = {key_of(one): one for one in read_judgements(folder)}
-        return [await _judge(folder, judge, cases, known, out, options.get("progress")) for judge, cases in asked]
+        known = {key_of(one): one for one in judged(folder, samples)}
+        return [await _judge(folder, judge, cases, known, out, options) for judge, cases in asked]
 
 
 def _asked(judge: Judge, samples: Sequence[Sample], options: Options) -> list[Case]:
@@ -252,30 +263,37 @@ async def _judge(
     cases: Sequence[Case],
     known: dict[Key, Judgement],
     out: Appender,
-    progress: Callable[[str, int, int], None] | None,
+    options: Options,
 ) -> Judged:
-    todo = []
+    todo, progress = [], options.get("progress")
     for case in cases:
         before = known.get(_key(case, judge.name))
-        if before is None or before.value is None or _empty(case):
+        if options.get("fresh") or before is None or before.value is None or _empty(case):
             todo.append(case)
-    new = unjudged = 0
+    new = unjudged = kept = 0
+    by: dict[str, None] = {}
     cost: dict[str, int | float] = {}
     # Closed, and its questions with it, when somebody interrupts.
     try:
         async with aclosing(verdicts(judge, todo)) as found:
             async for case, verdict in found:
-                new, unjudged = new + 1, unjudged + (verdict.value is None)
+                new, unjudged, kept = new + 1, unjudged + (verdict.value is None), kept + verdict.kept
+                by |= {verdict.by: None} if verdict.by else {}
                 for name, amount in (verdict.cost or {}).items():
                     cost[name] = round(cost.get(name, 0) + amount, 3)
                 before = known.get(_key(case, judge.name))
-                if before is None or (before.value, before.why) != (None, verdict.why):
+                if before is None or _says_more(verdict, before) or _empty(case) not in (None, before.why):
                     out.write(_judgement(case, verdict, judge))
                 if progress:
                     progress(judge.name, new, len(todo))
     finally:
-        _tell(folder, judge, cost)
-    return Judged(judge.name, new, unjudged, cost)
+        _tell(folder, judge, cost, list(by))
+    return Judged(judge.name, new, unjudged, cost, kept)
+
+
+def _says_more(verdict: Verdict, before: Judgement) -> bool:
+    """Not where the same is told again of what is unjudged, nor where what was judged could not be judged afresh."""
+    return verdict.value is not None or (before.value is None and before.why != verdict.why)
 
 
 def _empty(case: Case) -> str | None:
@@ -298,23 +316,30 @@ def _judgement(case: Case, verdict: Verdict, judge: Judge) -> Judgement:
         measure=case.measure,
         value=verdict.value,
         independent=judge.independent,
+        texts=hash_of(*(sample.text for sample in (case.sample, case.other) if sample)),
         why=verdict.why,
         cost=verdict.cost,
+        by=verdict.by,
+        orders_disagree=verdict.orders_disagree,
     )
 
 
-def _tell(folder: Path, judge: Judge, cost: dict[str, int | float]) -> None:
+def _tell(folder: Path, judge: Judge, cost: dict[str, int | float], by: Sequence[str]) -> None:
     """Put what is known of a judge into ``judges.json``, beside what is known of others."""
     from rain.cache import write
     from rain.evaluation.judges import agreements
 
     path, told = folder / SIDECAR, _told(folder)
-    before = told.get(judge.name, {}).get("cost", {})
+    said = told.get(judge.name, {})
+    before = said.get("cost", {})
     spent = {name: round(cost.get(name, 0) + before.get(name, 0), 3) for name in {**before, **cost}}
+    answered = list(dict.fromkeys((*said.get("answered_by", ()), *by)))
+    about = judge.about()
     told[judge.name] = {
         "independent": judge.independent,
-        **judge.about(),
-        "agreement": judge.agreement() or agreements.find(judge.name),
+        **about,
+        "agreement": judge.agreement() or agreements.find(judge.name, about),
+        **({"answered_by": answered} if answered else {}),
         "cost": spent,
         "made": now(),
     }

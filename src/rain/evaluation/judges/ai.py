@@ -1,6 +1,7 @@
 """An AI judge: a model behind an OpenAI-compatible endpoint, asked about one reply (yes or no) or about two.
 
-Two replies are compared in both orders, and one is better only if both say so; else it is a tie. All rubrics were
+Two replies are compared in both orders, and one is better only if both say so; else it is a tie, and it is told whether
+both orders called it one. All rubrics were
 written for RAIN. What is judged stands between marks that it cannot forge, and is called material, not an instruction.
 """
 
@@ -72,6 +73,9 @@ SYSTEM = (
     'middle; judge what is there. Answer with one JSON object and nothing else: first "why", your reason in at '
     'most 25 words, then "verdict", which is {choices}.'
 )
+_PACKED = re.compile(
+    r"[-.](?:(?:bf|fp|f)\d+|int\d+|\d+bit|[it]?q\d+(?:-(?:[01]|k|[sml]|x*s|xl|nl))*|awq|gptq|gguf|mlx|ud|\d+-of-\d+)$"
+)
 WHY = 300
 """Characters of a reason that are kept."""
 
@@ -102,10 +106,13 @@ class AiJudge(Judge):
             attempts=options.get("attempts", ATTEMPTS),
             timeout=options.get("timeout", TIMEOUT),
             parallel=options.get("parallel", PARALLEL),
+            fresh=options.get("fresh", False),
         )
 
     def begin(self, manifest: Manifest) -> None:
-        self.independent = _bare(self.endpoint.model) != _bare(manifest.model)
+        """The judged model is no independent judge, nor is the one that the searches climbed (``--judge-model``)."""
+        asked = (manifest.model, manifest.options.get("judge_model"))
+        self.independent = not any(alike(self.endpoint.model, str(name)) for name in asked if name)
 
     def cases(self, samples: Sequence[Sample]) -> list[Case]:
         found = []
@@ -137,7 +144,7 @@ class AiJudge(Judge):
         if asked.value is None:
             return case, Verdict(None, why=asked.why, cost=asked.cost)
         verdict, why = asked.value
-        return case, Verdict(verdict == "yes", float(verdict == "yes"), why, asked.cost)
+        return case, Verdict(verdict == "yes", float(verdict == "yes"), why, asked.cost, asked.by, asked.kept)
 
     async def _compare(self, one: Sample, other: Sample) -> Verdict:
         if one.text == other.text and one.prefix == other.prefix:
@@ -154,11 +161,15 @@ class AiJudge(Judge):
         if failed is not None:
             return Verdict(None, why=f"one order is unjudged: {failed.why}", cost=cost)
         (there, why), (back, _) = (each.value for each in asked if each.value is not None)
+        by = " and ".join(dict.fromkeys(each.by for each in asked if each.by)) or None
+        kept = all(each.kept for each in asked)
         if (there, back) == ("first", "second"):
-            return Verdict(1.0, 1.0, why, cost)
+            return Verdict(1.0, 1.0, why, cost, by, kept, orders_disagree=False)
         if (there, back) == ("second", "first"):
-            return Verdict(0.0, 0.0, why, cost)
-        return Verdict(0.5, 0.5, why if there == back == "tie" else f"the orders disagree: {there}, {back}", cost)
+            return Verdict(0.0, 0.0, why, cost, by, kept, orders_disagree=False)
+        tie = there == back == "tie"
+        why = why if tie else f"the orders disagree: {there}, {back}"
+        return Verdict(0.5, 0.5, why, cost, by, kept, orders_disagree=not tie)
 
     def about(self) -> dict[str, Any]:
         rubrics = hashlib.sha256(json.dumps([SYSTEM, RUBRICS, COMPARED]).encode()).hexdigest()[:12]
@@ -237,6 +248,19 @@ def _start(text: str, most: int = 120) -> str:
     return line if len(line) <= most else line[: most - 1] + "…"
 
 
-def _bare(model: str) -> str:
-    """A model's name without folder, owner, revision and ending."""
-    return model.rpartition("#")[2].partition("@")[0].rpartition("/")[2].removesuffix(".gguf").lower()
+def alike(one: str, other: str) -> bool:
+    """Whether two names seem to be of one model: the words of one, cleaned, are the first words of the other's.
+
+    ``qwen2.5-coder-1.5b-bf16.gguf`` is ``qwen2.5-coder-1.5b``. Names are all that is compared: an alias defeats it.
+    """
+    ours, theirs = _words(one), _words(other)
+    return bool(ours and theirs) and (theirs[: len(ours)] == ours or ours[: len(theirs)] == theirs)
+
+
+def _words(model: str) -> list[str]:
+    """The words of a model's name without folder, owner, revision, ending and how its weights are packed."""
+    name = re.split(r"[/\\]", model.rpartition("#")[2].partition("@")[0].rstrip("/\\"))[-1].lower()
+    name = re.sub(r"[\s_:]+", "-", name.removesuffix(".gguf")).removesuffix("-latest")
+    while (shorter := _PACKED.sub("", name)) != name:
+        name = shorter
+    return [word for word in name.split("-") if word]

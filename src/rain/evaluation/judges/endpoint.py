@@ -2,7 +2,8 @@
 
 429, 5xx, time-outs, cut connections and answers that are no verdict are tried again after a growing wait with jitter
 (or as long as Retry-After says); after the last attempt there is no verdict, only a reason. Verdicts are kept in the
-user's cache, by endpoint, model and prompt; failures are not. The key is read from the environment and shown nowhere.
+user's cache, by endpoint, model and prompt, with what the endpoint calls the model that answered; failures are not.
+The key is read from the environment and shown nowhere.
 """
 
 from __future__ import annotations
@@ -53,6 +54,10 @@ class Asked(Generic[T]):
     why: str | None
     cost: dict[str, int | float]
     """``prompt_tokens``, ``completion_tokens``, ``seconds``: spent now, failed attempts too, nothing if kept before."""
+    by: str | None = None
+    """What the endpoint calls the model that answered, and its ``system_fingerprint``; None where it does not say."""
+    kept: bool = False
+    """Whether the answer was kept from before."""
 
 
 class Unparseable(ValueError):
@@ -79,6 +84,8 @@ class Endpoint:
     attempts: int = ATTEMPTS
     timeout: float = TIMEOUT
     parallel: int = PARALLEL
+    fresh: bool = False
+    """Ask again, whatever is kept."""
     first_wait: float = 0.5
     """Seconds before the second attempt; doubled for each further one, up to 30."""
     _key: str = field(init=False, repr=False)
@@ -127,10 +134,10 @@ class Endpoint:
         content filter's 400) is unjudged: what is to be judged is often what a filter looks for.
         """
         kept = self._kept(messages, schema)
-        before = _read(kept)
+        before = None if self.fresh else _read(kept)
         if before is not None:
             try:
-                return Asked(parse(before), None, _cost())
+                return Asked(parse(before[0]), None, _cost(), before[1], kept=True)
             except Unparseable:
                 pass  # Kept by another version of the parser.
         if self._room is None:
@@ -145,7 +152,7 @@ class Endpoint:
         for attempt in range(1, self.attempts + 1):
             wait = min(30.0, self.first_wait * 2 ** (attempt - 1)) * random.uniform(0.5, 1.0)
             try:
-                text = await self._answer(messages, schema, cost)
+                text, by = await self._answer(messages, schema, cost)
                 value = parse(text)
             except Unparseable as error:
                 answered, why = True, f"no verdict in the answer: {error}"
@@ -162,8 +169,8 @@ class Endpoint:
             else:
                 cost["seconds"] = round(time.monotonic() - began, 3)
                 self._failed = 0
-                _write(kept, text)
-                return Asked(value, None, cost)
+                _write(kept, text, by)
+                return Asked(value, None, cost, by)
             if attempt < self.attempts:
                 await asyncio.sleep(wait)
         cost["seconds"] = round(time.monotonic() - began, 3)
@@ -171,8 +178,13 @@ class Endpoint:
         tries = f" ({attempt} attempts)" if attempt > 1 else ""
         return Asked(None, why + tries, cost)
 
-    async def _answer(self, messages: Messages, schema: dict[str, Any], cost: dict[str, int | float]) -> str:
-        """The text of one answer, asked for in the way that this endpoint takes. Raises _Failure, UsageError."""
+    async def _answer(
+        self, messages: Messages, schema: dict[str, Any], cost: dict[str, int | float]
+    ) -> tuple[str, str | None]:
+        """The text of one answer, asked for in the way that this endpoint takes, and who gave it.
+
+        Raises _Failure, UsageError.
+        """
         import openai
 
         way = self._way
@@ -212,8 +224,10 @@ class Endpoint:
             except (openai.OpenAIError, ValueError) as error:
                 raise _Failure(f"the answer is no such JSON as it should be: {self._said(error)}") from None
             self._way, self._answered = way, True
-            text = _text(answer, cost, self._said)
-            return self._plain(text) if len(self._key) >= SHORTEST_KEY else text
+            text, by = _text(answer, cost, self._said), _by(answer)
+            if len(self._key) < SHORTEST_KEY:
+                return text, by
+            return self._plain(text), by and self._plain(by)
 
     async def _shut(self, way: _Way, cost: dict[str, int | float]) -> bool:
         """Whether an endpoint that has answered nothing yet forbids even a greeting; what that costs is added."""
@@ -335,14 +349,23 @@ def _cost() -> dict[str, int | float]:
     return {"prompt_tokens": 0, "completion_tokens": 0, "seconds": 0.0}
 
 
-def _read(path: Any) -> str | None:
+def _by(answer: Any) -> str | None:
+    """As ``gpt-4o-2024-08-06 (fp_44709d6fcb)``: what a name asked for stood for at that time."""
+    said = [getattr(answer, name, None) for name in ("model", "system_fingerprint")]
+    model, build = (" ".join(each.split())[:100] if isinstance(each, str) else "" for each in said)
+    return (f"{model or 'no name'} ({build})" if build else model) or None
+
+
+def _read(path: Any) -> tuple[str, str | None] | None:
+    """An answer and who gave it: None in what was kept before that was."""
     try:
-        text = json.loads(path.read_text(encoding="utf-8"))["text"]
-    except (OSError, ValueError, KeyError, TypeError):
+        kept = json.loads(path.read_text(encoding="utf-8"))
+        text, by = kept["text"], kept.get("by")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
-    return text if isinstance(text, str) else None
+    return (text, by if isinstance(by, str) else None) if isinstance(text, str) else None
 
 
-def _write(path: Any, text: str) -> None:
+def _write(path: Any, text: str, by: str | None) -> None:
     with suppress(OSError):  # It is asked again next time.
-        cache.write(path, json.dumps({"text": text}))
+        cache.write(path, json.dumps({"text": text, "by": by}))
