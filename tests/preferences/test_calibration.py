@@ -14,20 +14,21 @@ from statistics import fmean
 
 import pytest
 
-from preferences.fake import FakeEngine
+from preferences.fake import ByteTokenizer, FakeEngine
 from preferences.known import MODEL, known
 from preferences.test_check import PREFERENCE as KIND
 from preferences.test_check import coin, judge_by, rows
 from rain.chat import Conversation, Message, prompt_tokens
-from rain.preferences import calibration, keeping, load, make_evaluator
+from rain.preferences import Part, Weighted, calibration, keeping, load, make_evaluator
 from rain.preferences.asked import conversation_of
-from rain.preferences.calibration import calibrated, digest, evidence, find, keep, kept, threshold_for
+from rain.preferences.calibration import PACKAGED, calibrated, digest, evidence, find, keep, kept, threshold_for
 from rain.preferences.check import collect
 from rain.preferences.evaluators import Case, Evaluator
 from rain.preferences.evaluators.contrastive import ContrastiveEvaluator
 from rain.preferences.evaluators.one_word import OneWordEvaluator
 from rain.preferences.evaluators.with_refusals import WithRefusals
 from rain.preferences.evaluators.yes_no import YesNoEvaluator
+from rain.preferences.ledger import Ledger
 from rain.preferences.preference import Preference
 from rain.preferences.reading import report
 from rain.preferences.refusals import refusal_score
@@ -141,6 +142,75 @@ def test_the_folder_can_be_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
     assert calibration.folder() == Path("/somewhere/else")
     monkeypatch.delenv("RAIN_CALIBRATIONS")
     assert calibration.folder().name == "calibrations"
+
+
+OLD = {"evaluator": "choice", "placement": "in_place", "style": "plain"}
+"""A judge that asks otherwise than it did, though in the same words."""
+
+
+def test_what_was_measured_of_a_judge_that_asks_otherwise_now_is_not_used() -> None:
+    unvoiced = HARMLESS.model_copy(update={"one_word": HARMLESS.one_word.model_copy(update={"voice": ()})})
+    ruled = {"evaluator": "contrastive+refusals", "placement": "quoted", "style": "chat"}
+    stale = [OLD, ruled, {**OLD, "evaluator": "one_word"}, {**OLD, "evaluator": "contrastive+choice"}]
+    fresh = [{**OLD, "style": "chat"}, {**OLD, "placement": "quoted"}, {**OLD, "evaluator": "yes_no"}]
+    for judge, gone in [(judge, judge in stale) for judge in stale + fresh]:
+        keep(known(unvoiced, digest=digest(unvoiced), **judge))
+        assert (harmless(preference=unvoiced, **judge) is None) is gone, judge
+        keep(known(unvoiced, **judge))
+        assert harmless(preference=unvoiced, **judge) is not None
+
+
+def test_what_rain_comes_with_is_found_and_so_is_one_word_in_the_writers_own_voice(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("RAIN_CALIBRATIONS")
+    rows = [calibration.Calibration.model_validate_json(file.read_bytes()) for file in PACKAGED.glob("*/*.json")]
+    judges = {(row.evaluator, row.placement) for row in rows}
+    assert judges == {("contrastive", "quoted"), ("one_word", "quoted"), ("one_word", "in_place")}
+    for row in rows:
+        assert find(row.model, load(row.preference), row.evaluator, row.placement, row.wording, row.style) == row
+        assert calibration.asks_the_same(row, load(row.preference))
+        assert calibration.packaged(row)
+
+
+def test_several_preferences_are_another_judge_once_a_part_asks_otherwise() -> None:
+    def both(evaluator: str, style: str) -> str:
+        return digest(Weighted((Part(HARMLESS, evaluator),)), MODEL, style)
+
+    def without(monkeypatch: pytest.MonkeyPatch, evaluator: str, style: str) -> str:
+        with monkeypatch.context() as patch:
+            patch.setattr("rain.preferences.calibration.asking", lambda *_: "")
+            return both(evaluator, style)
+
+    patch = pytest.MonkeyPatch()
+    assert without(patch, "contrastive", "plain") == both("contrastive", "plain")
+    assert without(patch, "choice", "chat") == both("choice", "chat")
+    assert without(patch, "choice", "plain") != both("choice", "plain")
+    assert without(patch, "contrastive+refusals", "chat") != both("contrastive+refusals", "chat")
+
+
+def test_scores_in_a_file_of_a_judge_that_asks_otherwise_now_are_asked_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, texts = tmp_path / "scores.jsonl", rows(prompts=3)
+    both = KIND.model_copy(update={"choice": HARMLESS.choice})
+
+    def asked(evaluator: str) -> int:
+        engine = judge_by(coin)
+        engine.tokenizer = ByteTokenizer(merges=("Yes", "No"))
+        ledger = Ledger(file, {"model": engine.fingerprint})
+        how = {"evaluators": [evaluator], "placements": ["in_place"], "style": "plain", "ledger": ledger}
+        asyncio.run(collect(engine, both, texts, **how))
+        ledger.close()
+        return engine.asked
+
+    with monkeypatch.context() as patch:
+        patch.setattr("rain.preferences.check.asking", lambda *_: "")
+        assert asked("choice") > 0
+        assert asked("yes_no") > 0
+    assert asked("yes_no") == 0
+    assert asked("choice") > 0
+    assert asked("choice") == 0
 
 
 # -- using

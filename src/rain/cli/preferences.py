@@ -58,11 +58,11 @@ def _kept(model: str) -> list[Calibration]:
 
 def _of(preference: Preference, rows: list[Calibration]) -> tuple[list[Calibration], int]:
     """What is known of a preference in any of its wordings, and how much was measured before its words changed."""
-    from rain.preferences.calibration import digest
+    from rain.preferences.calibration import asks_the_same
 
-    valid = {(name, digest(preference.worded(name))) for name in preference.wordings}
     mine = [row for row in rows if row.preference == preference.name]
-    known = [row for row in mine if (row.wording, row.digest) in valid]
+    worded = {name: preference.worded(name) for name in preference.wordings}
+    known = [row for row in mine if row.wording in worded and asks_the_same(row, worded[row.wording])]
     return known, len(mine) - len(known)
 
 

@@ -24,6 +24,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from rain import cache
 from rain.chat import Conversation, Message, prompt_tokens
 from rain.engines.engine import Engine
+from rain.preferences.asking import asking
 from rain.preferences.evaluators import REFUSALS, ZEROED, Case, Evaluator, Judgement, parts_of
 from rain.preferences.preference import Preference
 from rain.preferences.weighted import Part, Weighted
@@ -72,7 +73,7 @@ class Calibration(BaseModel):
     """Fingerprint of the weights; never used for another model."""
     preference: str
     digest: str
-    """Of everything the preference asks, so that a changed wording is another judge."""
+    """Of everything this judge asks (see :func:`digest_of`), so that a changed wording is another judge."""
     evaluator: str
     placement: str
     wording: str
@@ -123,7 +124,8 @@ Key: TypeAlias = tuple[str, str, str, str, str, str]
 _log = logging.getLogger("rain")
 PACKAGED = Path(__file__).with_name("calibrations")
 ASKING = 1
-"""Raised when evaluators put the same words to a model in another way: all that was measured before is then void."""
+"""Raised when all evaluators put the same words to a model in another way: all that was measured before is then void.
+Where only some do, see :mod:`rain.preferences.asking`."""
 _told: set[Path] = set()
 """Files that a warning was given for: one each."""
 
@@ -142,16 +144,30 @@ def digest(preference: Preference | Weighted, model: str = "", style: str = "") 
     return hashlib.sha256(asked.encode()).hexdigest()[:16]
 
 
+def digest_of(
+    preference: Preference | Weighted, evaluator: str, placement: str | None, style: str, model: str = ""
+) -> str:
+    """Of everything that one judge asks: the preference's digest, and behind it the versions of what it asks in
+    another way than at first."""
+    changed = asking(preference, evaluator, placement, style)
+    return digest(preference, model, style) + (f" {changed}" if changed else "")
+
+
+def asks_the_same(row: Calibration, preference: Preference | Weighted, model: str = "") -> bool:
+    """Whether a calibration is of a judge that is asked for this preference, in this wording, as it is today."""
+    if (row.preference, row.wording) != (preference.name, preference.wording):
+        return False
+    return row.digest == digest_of(preference, row.evaluator, row.placement, row.style, model)
+
+
 def _digest_of(part: Part, model: str, style: str) -> list[Any]:
-    asked, kind = digest(part.preference), part.kind or "classifier"
-    mine = (part.preference.name, asked, part.preference.wording, style)
+    wanted, kind = part.preference, part.kind or "classifier"
     known = [
         [row.evaluator, row.placement, row.zero, row.slope, row.threshold]
         for row in (kept(model) if anything_kept() else [])
-        if (row.preference, row.digest, row.wording, row.style) == mine
-        and row.evaluator in (kind, kind.removesuffix(REFUSALS))
+        if row.style == style and row.evaluator in (kind, kind.removesuffix(REFUSALS)) and asks_the_same(row, wanted)
     ]
-    return [asked, kind, part.weight, sorted(known)]
+    return [digest_of(wanted, kind, None, style), kind, part.weight, sorted(known)]
 
 
 def folder() -> Path:
@@ -191,7 +207,8 @@ def find(
 
     preference: as it is asked, in this wording.
     """
-    key = (preference.name, digest(preference, model, style), evaluator, placement, wording, style)
+    asked = digest_of(preference, evaluator, placement, style, model)
+    key = (preference.name, asked, evaluator, placement, wording, style)
     rows = (_read(_file(model, key, place), model) for place in folders())
     return next((row for row in rows if row is not None and row.key == key), None)
 

@@ -18,6 +18,7 @@ from rain.chat import Conversation, Style, prompt_tokens
 from rain.engines.engine import Engine
 from rain.preferences import calibration
 from rain.preferences.asked import PLACEMENTS, CheckedJudge, conversation_of, make, possible, style_of
+from rain.preferences.asking import asking
 from rain.preferences.evaluators import PLACED, Evaluator, parts_of
 from rain.preferences.labelled import Row, groups
 from rain.preferences.ledger import Ledger, Scored
@@ -194,8 +195,11 @@ class _Session:
                     scores.of[judge, fraction] = [None] * count
 
     def where(self, judge: CheckedJudge) -> tuple[str, str, str]:
-        """What a judge's scores are kept under. Its wording by name and words: a name may come to mean other words."""
-        return judge.evaluator, judge.placement, self.words[judge.wording]
+        """What a judge's scores are kept under. Its wording by name and words: a name may come to mean other words, and
+        an evaluator may come to ask them in another way."""
+        worded = self.worded[judge.wording]
+        changed = asking(worded, judge.evaluator, judge.placement, self.scores.style)
+        return judge.evaluator, judge.placement, self.words[judge.wording] + (f" {changed}" if changed else "")
 
     def evaluator(self, judge: CheckedJudge, conversation: Conversation, prompt: Prefix) -> Evaluator:
         preference = self.worded[judge.wording]

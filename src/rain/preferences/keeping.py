@@ -40,15 +40,17 @@ def keep(report: Report, engine: Engine, preference: Preference | Weighted, meas
 
 def of(found: Figures, engine: Engine, preference: Preference | Weighted, measured: Measured) -> Calibration:
     """The calibration of one judge."""
-    area, main = found.ranks.area, found.ranks.main[1]
+    judge, area, main = found.judge, found.ranks.area, found.ranks.main[1]
     pairs = main if isinstance(main, Pairs) else found.ranks.pairs
     return Calibration(
         model=engine.fingerprint,
         preference=preference.name,
-        digest=calibration.digest(preference.worded(found.judge.wording), engine.fingerprint, measured.style),
-        evaluator=found.judge.evaluator,
-        placement=found.judge.placement,
-        wording=found.judge.wording,
+        digest=calibration.digest_of(
+            preference.worded(judge.wording), judge.evaluator, judge.placement, measured.style, engine.fingerprint
+        ),
+        evaluator=judge.evaluator,
+        placement=judge.placement,
+        wording=judge.wording,
         style=measured.style,
         zero=found.zero,
         slope=found.slope,

@@ -10,8 +10,8 @@ from typing import Any, TextIO, TypeAlias
 from rain.errors import UsageError
 
 Where: TypeAlias = tuple[str, str, str, str, float]
-"""Row, evaluator, placement, wording (with a digest of its words where the header has none), and the share of the text
-that was seen."""
+"""Row, evaluator, placement, wording (with a digest of its words where the header has none, and the version of an
+evaluator that asks them in another way than it did), and the share of the text that was seen."""
 
 
 @dataclass(frozen=True, slots=True)

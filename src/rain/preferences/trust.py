@@ -67,7 +67,7 @@ def trust(
     checked as one judge, the judge that is known least, or is the worst, is told.
     """
     if isinstance(preference, Weighted):
-        rows = _asked_the_same(engine, preference, style) if placement is None else []
+        rows = _asked_the_same(engine, preference) if placement is None else []
         together = next((row for row in rows if (row.evaluator, row.style) == (evaluator, style)), None)
         if together is not None:
             return _of(together, rows, engine, preference)
@@ -149,16 +149,12 @@ def _asks_as(preference: Preference, ours: Preference) -> bool:
     return known and calibration.digest(ours.worded(preference.wording)) == calibration.digest(preference)
 
 
-def _asked_the_same(engine: Engine, preference: Preference | Weighted, style: str = "") -> list[Calibration]:
-    """What is kept of judges that are asked in these words on this model; others' words are found by their digest.
-
-    style: for several preferences, whose parts are known in it.
-    """
+def _asked_the_same(engine: Engine, preference: Preference | Weighted) -> list[Calibration]:
+    """What is kept of judges that are asked in these words on this model; others' words are found by their digest."""
     if not calibration.anything_kept():
         return []
     rows = calibration.kept(engine.fingerprint)
-    asked = (preference.name, calibration.digest(preference, engine.fingerprint, style), preference.wording)
-    return [row for row in rows if (row.preference, row.digest, row.wording) == asked]
+    return [row for row in rows if calibration.asks_the_same(row, preference, engine.fingerprint)]
 
 
 def _of_parts(engine: Engine, wanted: Weighted, placement: str | None, style: str) -> Trust:
