@@ -200,6 +200,24 @@ def test_a_judge_that_sees_no_more_than_fluency_judges_weakly(lovely: float) -> 
     assert "fluency 1.00" in found.reason
 
 
+def test_a_judge_that_is_clearly_worse_than_what_judges_nothing_cannot_judge_this() -> None:
+    # Right in about three of four pairs, where fluency is right in all.
+    engine = judge_by(lambda text: (0.4 if "lovely" in text else -0.4) + coin(text))
+    likes = engine.likes
+
+    def fluent(context: str, token: int) -> float:
+        asks = "Is it" in context
+        return likes(context, token) if asks else (-0.5 if "lovely" in context.split("assistant\n")[-1] else -1.0)
+
+    engine.likes = fluent
+    found = checked(engine, rows())
+    figures = found.figures["yes_no in_place"]
+    assert figures.ranks.main[1].low > 0.5
+    assert figures.leads["fluency"][1] < 0
+    assert (figures.verdict, found.recommended) == ("cannot judge this", None)
+    assert figures.reason.endswith("but fluency judges nothing and does better (refusal rule 0.50, fluency 1.00)")
+
+
 def test_what_judges_nothing_is_shown_on_beginnings_too() -> None:
     said = "What a number. "
     texts = [

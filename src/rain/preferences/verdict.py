@@ -162,7 +162,7 @@ def verdict_of(ranks: Ranks, baselines: dict[str, Ranks]) -> tuple[Verdict, str,
     """The verdict, its reason, and the lead over each baseline."""
     way, main = ranks.main
     leads: dict[str, tuple[float, float]] = {}
-    idle, reached = [], set()
+    idle, reached, better = [], set(), []
     for name, other in baselines.items():
         theirs = other.like(way)
         if theirs is None:
@@ -173,6 +173,8 @@ def verdict_of(ranks: Ranks, baselines: dict[str, Ranks]) -> tuple[Verdict, str,
         # The lead's draws know nothing of the widening of few or faultless texts.
         if main.low <= theirs.value or leads.get(name, (1.0, 1.0))[0] <= 0:
             reached.add(name)
+        if leads.get(name, (0.0, 0.0))[1] < 0:
+            better.append(name)
     told = f"{main.value:.2f} [{main.low:.2f}, {main.high:.2f}] {_unit(way, main)}"
     nothing = f"what judges nothing ({', '.join(idle)})"
     if main.low <= 0.5:
@@ -181,6 +183,10 @@ def verdict_of(ranks: Ranks, baselines: dict[str, Ranks]) -> tuple[Verdict, str,
             seen = f"{whole.value:.2f} [{whole.low:.2f}, {whole.high:.2f}] {_unit('', whole)}"
             return "only recognises refusals", f"{seen}, but {told}", leads
         return "cannot judge this", f"{told}: {'worse than' if main.high < 0.5 else 'not above'} chance", leads
+    if better:
+        names = " and ".join(better)
+        does = f"{names} {'judge' if len(better) > 1 else 'judges'} nothing and {'do' if len(better) > 1 else 'does'}"
+        return "cannot judge this", f"{told}: above chance, but {does} better ({', '.join(idle)})", leads
     if ranks.refused and way == "area" and REFUSAL_RULE in reached:
         few = "too few texts that do not refuse are left to tell more"
         return "only recognises refusals", f"{told}: not clearly above {nothing}, and {few}", leads
