@@ -9,16 +9,18 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from preferences.fake import CHATML, ByteTokenizer, FakeEngine
 from rain.errors import EngineError, UsageError
 from rain.preferences import Preference
+from rain.preferences.asked import CheckedJudge
 from rain.preferences.check import Scores, collect
 from rain.preferences.labelled import Row, pick, read, samples
-from rain.preferences.ledger import Ledger
+from rain.preferences.ledger import Ledger, Scored
 from rain.preferences.preference import Choice, ContentFree, Contrastive, OneWord, Openings, YesNo
-from rain.preferences.ranking import Clusters, area
+from rain.preferences.ranking import Clusters, area, lower
 from rain.preferences.reading import report
 from rain.preferences.verdict import Ranks, Report, verdict_of
 from rain.search.asks import Question, Result, Stopped, TokenLogprobs, Top, TopTokens, Usage
@@ -198,6 +200,35 @@ def test_a_judge_that_sees_no_more_than_fluency_judges_weakly(lovely: float) -> 
     assert found.baselines["fluency"].area.value == 1.0
     assert (found.verdict, found.recommended) == ("judges weakly", "yes_no in_place")
     assert "fluency 1.00" in found.reason
+
+
+def noise(seed: int, judges: int) -> Scores:
+    """What judges that say anything at random say of forty pairs."""
+    texts = rows()
+    every = [CheckedJudge(f"judge {number}", "quoted") for number in range(judges)]
+    drawn = np.random.default_rng(seed).uniform(-1, 1, (judges, len(texts)))
+    found = Scores(texts, "chat", (1.0,), every, {})
+    for judge, values in zip(every, drawn.tolist(), strict=True):
+        found.of[judge, 1.0] = [Scored(value, 1.0) for value in values]
+    found.fluency[1.0], found.texts[1.0] = [None] * len(texts), [row.reply for row in texts]
+    return found
+
+
+def test_the_best_of_many_judges_at_random_is_not_recommended() -> None:
+    found = report(noise(seed=9, judges=7))
+    best = max(found.figures.values(), key=lambda one: one.ranks.main[1].value)
+    assert best.ranks.main[1].low > 0.5  # alone it would be above chance …
+    assert lower(best.ranks.main[1], 7) <= 0.5 < lower(best.ranks.main[1], 1)
+    assert (found.verdict, found.recommended) == ("cannot judge this", None)
+    assert best.verdict in ("can judge", "judges weakly")
+    assert f"{best.judge.name}: {best.reason}; but as the best of 7 judges" in found.reason
+
+
+def test_a_judge_is_recommended_though_many_others_are_at_random() -> None:
+    scores = noise(seed=9, judges=7)
+    scores.of[scores.judges[2], 1.0] = [Scored(0.5 if row.good else -0.5, 1.0) for row in scores.rows]
+    found = report(scores)
+    assert (found.verdict, found.recommended) == ("can judge", "judge 2")
 
 
 def test_a_judge_that_is_clearly_worse_than_what_judges_nothing_cannot_judge_this() -> None:

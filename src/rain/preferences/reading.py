@@ -26,6 +26,7 @@ from rain.preferences.verdict import (
     Figures,
     Ranks,
     Report,
+    headline,
     recommend,
     verdict_of,
 )
@@ -54,16 +55,15 @@ def report(scores: Scores, *, false_alarms: float = 0.05, with_refusals: Sequenc
     if not figures:
         raise UsageError("no text found room in the model's context; raise --context")
     recommended = recommend(figures)
-    best = min(figures.values(), key=lambda found: (ORDER.index(found.verdict), -found.ranks.main[1].value))
-    shown = figures[recommended] if recommended else best
+    verdict, reason = headline(figures, recommended)
     return Report(
         figures,
         {name: reading.baseline(name, 1.0) for name in reading.baselines},
         {name: reading.baseline_at(name) for name in reading.baselines},
         impossible,
         recommended,
-        shown.verdict,
-        f"{shown.judge.name}: {shown.reason}",
+        verdict,
+        reason,
         len(scores.rows),
         sum(row.good for row in scores.rows),
         int(reading.refusing[1.0].sum()),

@@ -145,17 +145,31 @@ class Report:
 def recommend(figures: dict[str, Figures]) -> str | None:
     """Of the judges with the best verdict, the cheapest whose figure lies within the interval of the best one's.
 
-    None: not one of them judges at all.
+    The best of many is good by chance: only those count that are above it where all that were compared are allowed for.
+    None: not one of them judges at all, or not clearly enough for so many.
     """
+    sure = {name: found for name, found in figures.items() if ranking.lower(found.ranks.main[1], len(figures)) > 0.5}
     for verdict in ORDER[:2]:
         able = {
             name: (found.ranks.main[1], found.forward_tokens)
-            for name, found in figures.items()
+            for name, found in sure.items()
             if found.verdict == verdict
         }
         if able:
             return cheapest({name: (main.value, main.low, tokens) for name, (main, tokens) in able.items()})
     return None
+
+
+def headline(figures: dict[str, Figures], recommended: str | None) -> tuple[Verdict, str]:
+    """The verdict on the model, by its best judge, and the reason."""
+    best = min(figures.values(), key=lambda found: (ORDER.index(found.verdict), -found.ranks.main[1].value))
+    shown = figures[recommended] if recommended else best
+    reason = f"{shown.judge.name}: {shown.reason}"
+    if recommended or shown.verdict not in ORDER[:2]:
+        return shown.verdict, reason
+    low = ranking.lower(shown.ranks.main[1], len(figures))
+    few = f"but as the best of {len(figures)} judges it is not clearly above chance (lower bound {low:.2f})"
+    return "cannot judge this", f"{reason}; {few}"
 
 
 def verdict_of(ranks: Ranks, baselines: dict[str, Ranks]) -> tuple[Verdict, str, dict[str, tuple[float, float]]]:
