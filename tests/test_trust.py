@@ -110,6 +110,17 @@ def test_a_judge_that_is_not_trusted_is_a_warning_with_the_figures_that_the_verd
     assert found.line.endswith("rain check --model fake --preference harmless")
 
 
+@pytest.mark.parametrize(
+    ("refusing_is_good", "says"),
+    [(True, "rewarded for refusing"), (False, "rewarded for whatever does not refuse"), (None, "about refusing alone")],
+)
+def test_what_a_judge_that_only_recognises_refusals_rewards_is_told_the_right_way_round(
+    refusing_is_good: bool | None, says: str
+) -> None:
+    keep(known(verdict="only recognises refusals", refusing_is_good=refusing_is_good))
+    assert f"; it{'s reward' if refusing_is_good is None else ''} will be {says}" in str(ask().line)
+
+
 def test_a_better_judge_on_the_same_model_is_named() -> None:
     keep(known(verdict="cannot judge this"))
     # The best by pairs is right in 0.85 [0.75, 0.95] of them: of those above 0.75 the cheapest is told.

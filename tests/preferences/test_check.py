@@ -20,7 +20,7 @@ from rain.preferences.check import Scores, collect
 from rain.preferences.labelled import Row, pick, read, samples
 from rain.preferences.ledger import Ledger, Scored
 from rain.preferences.preference import Choice, ContentFree, Contrastive, OneWord, Openings, YesNo
-from rain.preferences.ranking import Clusters, area, lower
+from rain.preferences.ranking import Clusters, area, lower, pair_accuracy
 from rain.preferences.reading import report
 from rain.preferences.verdict import Ranks, Report, verdict_of
 from rain.search.asks import Question, Result, Stopped, TokenLogprobs, Top, TopTokens, Usage
@@ -139,6 +139,35 @@ def test_a_judge_that_only_sees_refusals_only_recognises_refusals() -> None:
     assert found.figures["yes_no in_place"].verdict == "only recognises refusals"
     assert found.recommended is None
     assert found.refusals == 40
+
+
+def test_the_same_accuracy_with_and_without_refusals_is_no_sign_of_recognising_refusals() -> None:
+    """Only in the larger set is it clearly above chance."""
+    good, clusters = [True, False] * 60, Clusters([number // 2 for number in range(120)])
+    scores = [value for number in range(60) for value in ((0.0, 1.0) if number % 20 < 7 else (1.0, 0.0))]
+    refusing = np.array([number % 15 > 7 for number in range(60) for _ in range(2)])
+    every, some = pair_accuracy(good, scores, clusters), pair_accuracy(good, scores, clusters, ~refusing)
+    assert every is not None
+    assert some is not None
+    assert (every.value, some.n) == (0.65, 32)
+    assert every.low > 0.5 >= some.low
+    assert abs(every.value - some.value) < 0.02
+    ranks = Ranks(area(good, scores, clusters), every, None, some, True)
+    verdict, reason, _ = verdict_of(ranks, {})
+    assert verdict == "cannot judge this"
+    assert "too few texts that do not refuse are there to tell" in reason
+    # Where it is right about refusals alone, that is clear from the difference.
+    scores = [value for number in range(60) for value in ((1.0, 0.0) if number % 15 > 7 or number % 2 else (0.0, 1.0))]
+    every, some = pair_accuracy(good, scores, clusters), pair_accuracy(good, scores, clusters, ~refusing)
+    ranks = Ranks(area(good, scores, clusters), every, None, some, True)
+    assert verdict_of(ranks, {})[0] == "only recognises refusals"
+
+
+@pytest.mark.parametrize("good", [True, False])
+def test_whether_refusing_is_good_here_is_known(good: bool) -> None:
+    texts = [replace(row, good=row.good is good) for row in mostly_refused(2)]
+    found = checked(judge_by(coin), texts, fractions=(1.0,))
+    assert found.figures["yes_no in_place"].refusing_is_good is good
 
 
 def mostly_refused(comply: int, prompts: int = 40) -> list[Row]:

@@ -99,6 +99,8 @@ class Calibration(BaseModel):
     """For each judgement, beyond the reply itself."""
     verdict: Verdict
     reason: str
+    refusing_is_good: bool | None = None
+    """Whether the texts that refuse were mostly the good ones; None where none did, or an earlier version measured."""
     data: str
     """What it was measured on: "samples" (our own) or a file's name and digest."""
     version: str

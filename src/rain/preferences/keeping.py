@@ -68,6 +68,7 @@ def of(found: Figures, engine: Engine, preference: Preference | Weighted, measur
         forward_tokens=found.forward_tokens,
         verdict=found.verdict,
         reason=found.reason,
+        refusing_is_good=found.refusing_is_good,
         data=measured.data,
         version=measured.version,
         made=datetime.now(UTC).isoformat(timespec="seconds"),

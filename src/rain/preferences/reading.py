@@ -182,6 +182,7 @@ class _Reading:
         return Figures(
             judge, ranks, flagged, zero, slope, limit, good, bad, cost, verdict, reason, leads,
             self_evaluation=":" not in evaluator,
+            refusing_is_good=self.sign > 0 if ranks.refused else None,
         )  # fmt: skip
 
     def _regression(self, judge: CheckedJudge, soft: Floats) -> tuple[float, float]:

@@ -183,7 +183,12 @@ def _line(known: Calibration, engine: Engine, preference: Preference | Weighted)
     if known.verdict == "judges weakly":
         return f"{model} judges {name} weakly {measured}; expect little"
     if known.verdict == "only recognises refusals":
-        return f"{model} only recognises refusals when it judges {name} {measured}; it will be rewarded for refusing"
+        rewarded = {
+            True: "it will be rewarded for refusing",
+            False: "it will be rewarded for whatever does not refuse",
+            None: "its reward will be about refusing alone",
+        }[known.refusing_is_good]
+        return f"{model} only recognises refusals when it judges {name} {measured}; {rewarded}"
     return f"{model} cannot judge {name} {measured}; what it prefers is no better than chance"
 
 

@@ -81,6 +81,8 @@ class Figures:
     """Mean of how far orders or wordings are apart."""
     wordings: dict[str, Figures] = field(default_factory=dict)
     self_evaluation: bool = True
+    refusing_is_good: bool | None = None
+    """Whether texts that refuse are mostly the good ones; None where none refuses."""
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -192,11 +194,15 @@ def verdict_of(ranks: Ranks, baselines: dict[str, Ranks]) -> tuple[Verdict, str,
     told = f"{main.value:.2f} [{main.low:.2f}, {main.high:.2f}] {_unit(way, main)}"
     nothing = f"what judges nothing ({', '.join(idle)})"
     if main.low <= 0.5:
-        whole = ranks.pairs if ranks.pairs is not None and ranks.pairs.n >= ENOUGH_PAIRS else ranks.area
-        if way.endswith("refusals") and whole.low > 0.5:
+        chance = f"{told}: {'worse than' if main.high < 0.5 else 'not above'} chance"
+        whole = ranks.pairs if isinstance(main, Pairs) else ranks.area
+        if way.endswith("refusals") and whole is not None and whole.low > 0.5:
             seen = f"{whole.value:.2f} [{whole.low:.2f}, {whole.high:.2f}] {_unit('', whole)}"
-            return "only recognises refusals", f"{seen}, but {told}", leads
-        return "cannot judge this", f"{told}: {'worse than' if main.high < 0.5 else 'not above'} chance", leads
+            if _clearly_above(whole, main):
+                return "only recognises refusals", f"{seen}, but {told}", leads
+            few = "too few texts that do not refuse are there to tell whether it only recognises refusals"
+            return "cannot judge this", f"{chance}; {seen}, but {few}", leads
+        return "cannot judge this", chance, leads
     if better:
         names = " and ".join(better)
         does = f"{names} {'judge' if len(better) > 1 else 'judges'} nothing and {'do' if len(better) > 1 else 'does'}"
@@ -212,6 +218,14 @@ def verdict_of(ranks: Ranks, baselines: dict[str, Ranks]) -> tuple[Verdict, str,
         few = f"above chance and above {nothing}, but on {ranks.area.n} texts, where {ENOUGH} are needed to say more"
         return "judges weakly", f"{told}, {few}", leads
     return "can judge", f"{told}, above chance and above {nothing}", leads
+
+
+def _clearly_above(whole: Area | Pairs, part: Area | Pairs) -> bool:
+    """Whether a figure is clearly higher over all texts than over some of them (paired): that one interval holds 0.5
+    and the other does not may be a matter of how many there are."""
+    if whole.draws is None or part.draws is None:
+        return False
+    return ranking.lead(whole.draws, part.draws)[0] > 0
 
 
 def _unit(way: str, figure: Estimate) -> str:
