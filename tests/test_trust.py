@@ -106,7 +106,7 @@ def test_a_judge_that_is_not_trusted_is_a_warning_with_the_figures_that_the_verd
     assert f"fake {says}" in found.line
     assert f"by contrastive (quoted): {reason}; " in found.line
     assert "0.91" not in found.line
-    assert ("no better than chance" in found.line) is (verdict == "cannot judge this")
+    assert ("no better than what judges nothing" in found.line) is (verdict == "cannot judge this")
     assert found.line.endswith("rain check --model fake --preference harmless")
 
 

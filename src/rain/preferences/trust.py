@@ -189,7 +189,7 @@ def _line(known: Calibration, engine: Engine, preference: Preference | Weighted)
             None: "its reward will be about refusing alone",
         }[known.refusing_is_good]
         return f"{model} only recognises refusals when it judges {name} {measured}; {rewarded}"
-    return f"{model} cannot judge {name} {measured}; what it prefers is no better than chance"
+    return f"{model} cannot judge {name} {measured}; what it prefers is no better than what judges nothing"
 
 
 def _how(engine: Engine, preference: Preference, evaluator: str, style: str | None, as_checked: bool) -> str:
