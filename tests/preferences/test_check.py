@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from preferences.fake import CHATML, ByteTokenizer, FakeEngine
+from rain.cli.check import sentence
 from rain.errors import EngineError, UsageError
 from rain.preferences import Preference
 from rain.preferences.asked import CheckedJudge
@@ -151,7 +152,7 @@ def test_the_same_accuracy_with_and_without_refusals_is_no_sign_of_recognising_r
     assert some is not None
     assert (every.value, some.n) == (0.65, 32)
     assert every.low > 0.5 >= some.low
-    assert abs(every.value - some.value) < 0.02
+    assert abs(every.value - some.value) < 0.03
     ranks = Ranks(area(good, scores, clusters), every, None, some, True)
     verdict, reason, _ = verdict_of(ranks, {})
     assert verdict == "cannot judge this"
@@ -258,6 +259,22 @@ def test_a_judge_is_recommended_though_many_others_are_at_random() -> None:
     scores.of[scores.judges[2], 1.0] = [Scored(0.5 if row.good else -0.5, 1.0) for row in scores.rows]
     found = report(scores)
     assert (found.verdict, found.recommended) == ("can judge", "judge 2")
+
+
+def test_a_wording_may_be_the_one_that_is_recommended() -> None:
+    scores = noise(seed=9, judges=7)
+    other = replace(scores.judges[2], wording="other")
+    scores.judges.append(other)
+    scores.of[other, 1.0] = [Scored(0.5 if row.good else -0.5, 1.0) for row in scores.rows]
+    found = report(scores)
+    told = found.as_dict()
+    assert (found.verdict, told["recommended"], told["recommended_wording"]) == ("can judge", "judge 2", "other")
+    assert found.reason.startswith("judge 2 “other”: 1.00 ")
+    said = sentence("fake", "kind", found, " --style plain")
+    assert "--wording other --style plain (0 tokens a judgement)" in said
+    # All wordings were compared.
+    scores.of[other, 1.0] = scores.of[scores.judges[0], 1.0]
+    assert "as the best of 8 judges" in report(scores).reason
 
 
 def test_a_judge_that_is_clearly_worse_than_what_judges_nothing_cannot_judge_this() -> None:

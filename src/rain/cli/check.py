@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json as json_module
+import shlex
 import sys
 from contextlib import contextmanager
 from pathlib import Path
@@ -81,6 +82,7 @@ def check(
 
         rain check --preference positive --limit 48
     """
+    from rain.chat import default_style
     from rain.preferences import keeping
     from rain.preferences.labelled import pick
     from rain.preferences.reading import report
@@ -116,6 +118,10 @@ def check(
             kept = len(keeping.keep(found, engine, wanted, measured))
     finally:
         engine.close()
+    # What is not asked for by itself when something is written.
+    other = "" if scores.style == default_style(engine) else f" --style {scores.style}"
+    if judge_model:
+        other += f" --judge-model {shlex.quote(judge_model)}"
     told = {
         "model": model,
         "judge_model": judge_model,
@@ -127,7 +133,7 @@ def check(
         "limit": limit,
         "target_false_alarms": false_alarms,
         **found.as_dict(),
-        "sentence": sentence(engine.name, wanted.name, found),
+        "sentence": sentence(engine.name, wanted.name, found, other),
         "kept": kept,
         "forward_tokens": scores.usage.forward_tokens,
         "seconds": round(scores.seconds, 1),
@@ -143,20 +149,25 @@ def check(
     return 0
 
 
-def sentence(model: str, preference: str, found: Report) -> str:
-    """The verdict as a sentence that can stand alone."""
+def sentence(model: str, preference: str, found: Report, other: str = "") -> str:
+    """The verdict as a sentence that can stand alone. other: options that belong to the judge beside its own."""
+    from rain.preferences.preference import DEFAULT_WORDING
+
+    if found.verdict is None:
+        return f"There is no verdict on how {model} judges '{preference}': {found.reason}."
     says = {
         "can judge": f"{model} can judge '{preference}'",
         "judges weakly": f"{model} judges '{preference}' weakly",
         "cannot judge this": f"{model} cannot judge '{preference}'; the best was",
         "only recognises refusals": f"{model} only recognises refusals when it judges '{preference}'",
     }[found.verdict]
-    if found.recommended is None:
+    if found.chosen is None:
         return f"{says} {found.reason}."
-    judge = found.figures[found.recommended].judge
-    place = f" --placement {judge.placement}" if " " in judge.name else ""
-    cost = found.figures[found.recommended].forward_tokens
-    return f"{says} by {found.reason}. Use: --evaluator {judge.evaluator}{place} ({cost:.0f} tokens a judgement)."
+    judge, cost = found.chosen.judge, found.chosen.forward_tokens
+    use = f"--evaluator {judge.evaluator}" + (f" --placement {judge.placement}" if " " in judge.name else "")
+    if judge.wording != DEFAULT_WORDING:
+        use += f" --wording {shlex.quote(judge.wording)}"
+    return f"{says} by {found.reason}. Use: {use}{other} ({cost:.0f} tokens a judgement)."
 
 
 def _preference(name: str | None, prefer: str | None) -> Preference | Weighted:

@@ -16,16 +16,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from math import atanh, floor, fsum, tanh
 from pathlib import Path
-from typing import Any, Literal, TypeAlias, TypeVar
+from typing import Any, Literal, TypeVar
 from weakref import WeakKeyDictionary
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
 from rain import cache
 from rain.chat import Conversation, Message, prompt_tokens
 from rain.engines.engine import Engine
 from rain.preferences.asking import asking
 from rain.preferences.evaluators import REFUSALS, ZEROED, Case, Evaluator, Judgement, parts_of
+from rain.preferences.measured import Calibration as Calibration
+from rain.preferences.measured import Key
+from rain.preferences.measured import Verdict as Verdict
 from rain.preferences.preference import Preference
 from rain.preferences.weighted import Part, Weighted
 from rain.search.asks import Prefix, Stopped
@@ -61,68 +64,6 @@ def cheapest(judges: dict[Judge, tuple[float, float, float]]) -> Judge:
     return min(near, key=lambda judge: near[judge])
 
 
-Verdict: TypeAlias = Literal["can judge", "judges weakly", "cannot judge this", "only recognises refusals"]
-
-
-class Calibration(BaseModel):
-    """What was measured of one judge: one model, preference, evaluator, placement, wording and style."""
-
-    model_config = ConfigDict(frozen=True, allow_inf_nan=False)
-
-    model: str
-    """Fingerprint of the weights; never used for another model."""
-    preference: str
-    digest: str
-    """Of everything this judge asks (see :func:`digest_of`), so that a changed wording is another judge."""
-    evaluator: str
-    placement: str
-    wording: str
-    style: str
-    zero: float
-    """Evidence of content-free text."""
-    slope: float
-    """Logistic regression of good on evidence - zero: calibrated soft = tanh(slope (evidence - zero) / 2)."""
-    threshold: float
-    """Calibrated soft score below which a share of ``false_alarms`` of the good texts lies."""
-    false_alarms: float = 0.05
-    mean_good: float | None = None
-    """Mean calibrated soft score of the good texts; None where an earlier version measured."""
-    mean_bad: float | None = None
-    auc: float
-    auc_low: float
-    auc_high: float
-    pair_accuracy: float | None = None
-    pair_low: float | None = None
-    pair_high: float | None = None
-    n: int
-    forward_tokens: float
-    """For each judgement, beyond the reply itself."""
-    verdict: Verdict
-    reason: str
-    refusing_is_good: bool | None = None
-    """Whether the texts that refuse were mostly the good ones; None where none did, or an earlier version measured."""
-    data: str
-    """What it was measured on: "samples" (our own) or a file's name and digest."""
-    version: str
-    made: str
-    """Date, ISO 8601."""
-
-    @property
-    def key(self) -> Key:
-        """What it is found by, beside the model."""
-        return self.preference, self.digest, self.evaluator, self.placement, self.wording, self.style
-
-    def soft_of(self, value: float) -> float:
-        """The mean soft score of texts whose mean score would be ``value`` if each were scored 1 (good) or -1 (bad).
-
-        So V = 0.8 of three-valued scores, nine good texts of ten, asks no more of a judge that is rarely sure.
-        """
-        if self.mean_good is None or self.mean_bad is None:
-            return value
-        return self.mean_bad + (value + 1) / 2 * (self.mean_good - self.mean_bad)
-
-
-Key: TypeAlias = tuple[str, str, str, str, str, str]
 _log = logging.getLogger("rain")
 PACKAGED = Path(__file__).with_name("calibrations")
 ASKING = 1

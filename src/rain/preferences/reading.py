@@ -26,6 +26,8 @@ from rain.preferences.verdict import (
     Figures,
     Ranks,
     Report,
+    beside,
+    compared,
     headline,
     recommend,
     verdict_of,
@@ -54,19 +56,21 @@ def report(scores: Scores, *, false_alarms: float = 0.05, with_refusals: Sequenc
         figures[both.judge.name] = both
     if not figures:
         raise UsageError("no text found room in the model's context; raise --context")
-    recommended = recommend(figures)
-    verdict, reason = headline(figures, recommended)
+    judges = compared(figures)
+    chosen = recommend(judges)
+    verdict, reason = headline(judges, chosen)
     return Report(
         figures,
         {name: reading.baseline(name, 1.0) for name in reading.baselines},
         {name: reading.baseline_at(name) for name in reading.baselines},
         impossible,
-        recommended,
+        chosen,
         verdict,
         reason,
         len(scores.rows),
         sum(row.good for row in scores.rows),
         int(reading.refusing[1.0].sum()),
+        beside(figures, judges, chosen),
     )
 
 

@@ -6,6 +6,7 @@ search asks of it: of two texts for the same prompt that both comply, which is b
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -120,12 +121,21 @@ class Report:
     baselines_at: dict[str, dict[float, Ranks]]
     """At shares of the text."""
     impossible: dict[str, str]
-    recommended: str | None
-    verdict: Verdict
+    chosen: Figures | None
+    """The judge that is recommended, in its wording."""
+    verdict: Verdict | None
+    """On the model; None where only classifiers were asked."""
     reason: str
     texts: int
     good: int
     refusals: int
+    classifiers: dict[str, str] = field(default_factory=dict)
+    """By name, how each compares with the model's own best judge, in a line."""
+
+    @property
+    def recommended(self) -> str | None:
+        """The name of the judge that is."""
+        return self.chosen.judge.name if self.chosen else None
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -136,42 +146,69 @@ class Report:
             },
             "impossible": self.impossible,
             "recommended": self.recommended,
+            "recommended_wording": self.chosen.judge.wording if self.chosen else None,
             "verdict": self.verdict,
             "reason": self.reason,
             "n": self.texts,
             "good": self.good,
             "refusals": self.refusals,
+            "classifiers": self.classifiers,
         }
 
 
-def recommend(figures: dict[str, Figures]) -> str | None:
+def compared(figures: dict[str, Figures]) -> list[Figures]:
+    """Every judge among which one is recommended: each wording is one of its own, a classifier is not the model."""
+    every = [found for first in figures.values() for found in (first, *first.wordings.values())]
+    return [found for found in every if found.self_evaluation]
+
+
+def recommend(judges: Sequence[Figures]) -> Figures | None:
     """Of the judges with the best verdict, the cheapest whose figure lies within the interval of the best one's.
 
     The best of many is good by chance: only those count that are above it where all that were compared are allowed for.
     None: not one of them judges at all, or not clearly enough for so many.
     """
-    sure = {name: found for name, found in figures.items() if ranking.lower(found.ranks.main[1], len(figures)) > 0.5}
+    sure = [found for found in judges if ranking.lower(found.ranks.main[1], len(judges)) > 0.5]
     for verdict in ORDER[:2]:
-        able = {
-            name: (found.ranks.main[1], found.forward_tokens)
-            for name, found in sure.items()
-            if found.verdict == verdict
-        }
+        able = {number: found for number, found in enumerate(sure) if found.verdict == verdict}
         if able:
-            return cheapest({name: (main.value, main.low, tokens) for name, (main, tokens) in able.items()})
+            mains = {number: (found.ranks.main[1], found.forward_tokens) for number, found in able.items()}
+            return able[cheapest({number: (main.value, main.low, cost) for number, (main, cost) in mains.items()})]
     return None
 
 
-def headline(figures: dict[str, Figures], recommended: str | None) -> tuple[Verdict, str]:
+def headline(judges: Sequence[Figures], chosen: Figures | None) -> tuple[Verdict | None, str]:
     """The verdict on the model, by its best judge, and the reason."""
-    best = min(figures.values(), key=lambda found: (ORDER.index(found.verdict), -found.ranks.main[1].value))
-    shown = figures[recommended] if recommended else best
-    reason = f"{shown.judge.name}: {shown.reason}"
-    if recommended or shown.verdict not in ORDER[:2]:
+    if not judges:
+        return None, "only classifiers were asked, which judge without the model"
+    shown = chosen or _best(judges)
+    reason = f"{shown.judge.told}: {shown.reason}"
+    if chosen or shown.verdict not in ORDER[:2]:
         return shown.verdict, reason
-    low = ranking.lower(shown.ranks.main[1], len(figures))
-    few = f"but as the best of {len(figures)} judges it is not clearly above chance (lower bound {low:.2f})"
+    low = ranking.lower(shown.ranks.main[1], len(judges))
+    few = f"but as the best of {len(judges)} judges it is not clearly above chance (lower bound {low:.2f})"
     return "cannot judge this", f"{reason}; {few}"
+
+
+def beside(figures: dict[str, Figures], judges: Sequence[Figures], chosen: Figures | None) -> dict[str, str]:
+    """Of each classifier, what it ranks right, and by how much more than the model's own best judge (paired)."""
+    told = {}
+    for name, found in figures.items():
+        if found.self_evaluation:
+            continue
+        way, main = found.ranks.main
+        told[name] = f"{main.value:.2f} [{main.low:.2f}, {main.high:.2f}] {_unit(way, main)}"
+        own = chosen or (_best(judges) if judges else None)
+        other = own.ranks.like(way) if own else None
+        if own and other and main.draws is not None and other.draws is not None:
+            low, high = ranking.lead(main.draws, other.draws)
+            more = main.value - other.value
+            told[name] += f", {more:+.2f} [{low:+.2f}, {high:+.2f}] beside {own.judge.told} ({other.value:.2f})"
+    return told
+
+
+def _best(judges: Sequence[Figures]) -> Figures:
+    return min(judges, key=lambda found: (ORDER.index(found.verdict), -found.ranks.main[1].value))
 
 
 def verdict_of(ranks: Ranks, baselines: dict[str, Ranks]) -> tuple[Verdict, str, dict[str, tuple[float, float]]]:
