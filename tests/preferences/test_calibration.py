@@ -303,6 +303,9 @@ def test_a_judge_with_a_rule_scores_in_use_as_it_was_measured() -> None:
     found = report(scores, with_refusals=["yes_no"])
     measured = found.figures["yes_no+refusals in_place"]
     assert keeping.keep(found, engine, KIND, keeping.Measured("chat", "samples", 0.05, "0"))
+    kept_of = {row.evaluator: (row.held_out_false_alarms, row.caught) for row in kept(MODEL)}
+    flagged = measured.flagged
+    assert kept_of["yes_no+refusals"] == (flagged.false_alarms.value, flagged.caught.value)
     alone = [
         calibration.calibrated_soft(one.soft, measured.zero, measured.slope)
         for (judge, part), ones in scores.of.items()

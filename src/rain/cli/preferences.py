@@ -98,13 +98,12 @@ def _tell(preference: Preference, model: str, known: list[Calibration], outdated
 
 
 def _table(rows: list[Calibration], named: bool = False) -> None:
-    from rain.preferences.trust import figures
+    from rain.preferences.trust import figures, gate
 
     lines = []
     for row in rows:
         judge = [*([row.preference] if named else []), row.evaluator, row.placement, row.style, row.wording]
-        threshold = f"threshold {row.threshold:+.2f} ({row.false_alarms:.0%} false alarms)"
-        lines.append([*judge, row.verdict, figures(row), threshold, row.made[:10]])
+        lines.append([*judge, row.verdict, figures(row), gate(row), row.made[:10]])
     widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
     for line in lines:
         print("      " + "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())

@@ -56,6 +56,8 @@ def of(found: Figures, engine: Engine, preference: Preference | Weighted, measur
         slope=found.slope,
         threshold=found.threshold,
         false_alarms=measured.false_alarms,
+        held_out_false_alarms=found.flagged.false_alarms.value,
+        caught=found.flagged.caught.value,
         mean_good=found.mean_good,
         mean_bad=found.mean_bad,
         auc=area.value,

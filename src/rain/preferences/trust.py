@@ -35,6 +35,10 @@ class Trust:
     auc_high: float | None = None
     pair_accuracy: float | None = None
     n: int | None = None
+    false_alarms: float | None = None
+    """Good texts below a gate that was set on others."""
+    caught: float | None = None
+    """Bad texts below it."""
     line: str | None = None
     """What to say about it in one line, None where there is nothing to worry about."""
     warn: bool = False
@@ -42,7 +46,7 @@ class Trust:
 
     def as_dict(self) -> dict[str, Any]:
         """What replies carry as ``judge``, beside the evaluator and its placement."""
-        told = ("auc", "auc_low", "auc_high", "pair_accuracy", "checked", "verdict")
+        told = ("auc", "auc_low", "auc_high", "pair_accuracy", "false_alarms", "caught", "checked", "verdict")
         return {name: value for name, value in dataclasses.asdict(self).items() if name in told}
 
     def require(self) -> None:
@@ -100,6 +104,8 @@ def _of(known: Calibration, rows: list[Calibration], engine: Engine, preference:
         auc_high=known.auc_high,
         pair_accuracy=known.pair_accuracy,
         n=known.n,
+        false_alarms=known.held_out_false_alarms,
+        caught=known.caught,
         line=line and line + _advice(known, [row for row in rows if row.style == known.style], engine, preference),
         warn=known.verdict not in TRUSTED,
     )
@@ -109,6 +115,14 @@ def figures(known: Calibration) -> str:
     """The measured figures in words: area with interval, pairs, number of texts."""
     pairs = "" if known.pair_accuracy is None else f", {known.pair_accuracy:.0%} of same-prompt pairs right"
     return f"area {known.auc:.2f} [{known.auc_low:.2f}, {known.auc_high:.2f}]{pairs}, N = {known.n}"
+
+
+def gate(known: Calibration) -> str:
+    """The gate that is taken unless another is named, and what it did to texts that it was not set on, in words."""
+    if known.caught is None or known.held_out_false_alarms is None:
+        return f"gate {known.threshold:+.2f}, set for {known.false_alarms:.0%} false alarms"
+    fail, passing = round(100 * known.held_out_false_alarms), round(100 * (1 - known.caught))
+    return f"gate {known.threshold:+.2f}: lets {passing} of 100 bad texts pass, fails {fail} of 100 good ones"
 
 
 def check_command(
