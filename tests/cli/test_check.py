@@ -65,6 +65,7 @@ def data(tmp_path: Path) -> Path:
         (["-p", "positive", "--plot", "DATA/nowhere/x.png"], "there is no folder"),
         (["-p", "positive", "--plot", "DATA/folder.png"], "cannot be written there"),
         (["-p", "positive", "--limit", "1"], "two texts"),
+        (["-p", "positive", "--max-tokens", "0"], "above zero"),
         (["-p", "positive", "--label", "x"], "--data"),
         (["-p", "positive", "--data", "none.jsonl"], "cannot be read"),
         (["-p", "positive", "--data", "DATA/broken.jsonl"], "line 1"),
@@ -136,6 +137,16 @@ def test_what_to_use_is_told_with_the_style_and_the_model_that_were_measured(
     told = json.loads(capsys.readouterr().out)
     use = "Use: --evaluator yes_no --placement in_place --style turns --judge-model 'another model' ("
     assert use in told["sentence"]
+
+
+def test_texts_that_were_cut_are_told(kind: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
+    few = {**kind, "placements": "in_place", "max_tokens": 8}
+    check(**few, json=True)
+    told = json.loads(capsys.readouterr().out)
+    assert (told["cut"], told["max_tokens"]) == (12, 8)
+    check(**few)
+    out = capsys.readouterr().out
+    assert "12 of 12 texts are longer than 8 tokens and were judged up to there, as unfinished" in out
 
 
 def test_a_classifier_is_shown_and_compared_but_is_no_judgement_of_the_model(

@@ -18,13 +18,15 @@ from rain.errors import EngineError, UsageError
 from rain.preferences import Preference
 from rain.preferences.asked import CheckedJudge
 from rain.preferences.check import Scores, collect
+from rain.preferences.check import judged as judged_once
+from rain.preferences.evaluators import Evaluator
 from rain.preferences.labelled import Row, pick, read, samples
 from rain.preferences.ledger import Ledger, Scored
 from rain.preferences.preference import Choice, ContentFree, Contrastive, OneWord, Openings, YesNo
 from rain.preferences.ranking import Clusters, area, lower, pair_accuracy
 from rain.preferences.reading import report
 from rain.preferences.verdict import Ranks, Report, verdict_of
-from rain.search.asks import Question, Result, Stopped, TokenLogprobs, Top, TopTokens, Usage
+from rain.search.asks import Prefix, Question, Result, Stopped, TokenLogprobs, Top, TopTokens, Usage
 
 YES = 300
 PREFERENCE = Preference(
@@ -446,6 +448,35 @@ def test_a_text_is_computed_before_it_is_judged_and_cut_at_tokens() -> None:
     assert scores.fractions == (0.25, 0.5, 1.0)
     assert scores.texts[0.25][0] == scores.texts[1.0][0][: -(-len(scores.texts[1.0][0]) // 4)]
     assert all(value == -1.0 for value in scores.fluency[1.0])
+
+
+def test_a_text_that_is_too_long_is_cut_counted_and_judged_as_unfinished(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts = [Row("Say.", "lovely " * 50, True), Row("Say.", "stupid", False)]
+    finished: list[tuple[int, bool]] = []
+
+    def watched(engine: Counting, evaluator: Evaluator, text: Prefix, complete: bool) -> object:
+        finished.append((len(text.tokens), complete))
+        return judged_once(engine, evaluator, text, complete)
+
+    monkeypatch.setattr("rain.preferences.check.judged", watched)
+
+    def judged(most: int) -> tuple[Scores, int, set[tuple[int, bool]]]:
+        finished.clear()
+        engine, ledger = judge_by(coin), Ledger(tmp_path / "scores.jsonl", {"model": "fake"})
+        how = {"evaluators": ["yes_no"], "placements": ["in_place"], "fractions": (1.0,), "most_tokens": most}
+        scores = asyncio.run(collect(engine, PREFERENCE, texts, **how, ledger=ledger))
+        ledger.close()
+        return scores, engine.asked, set(finished)
+
+    scores, _, seen = judged(70)
+    assert scores.cut == {0}
+    assert scores.texts[1.0][0] == "lovely " * 10
+    assert seen >= {(70, False), (6, True)}
+    assert judged(70)[1] == 0
+    scores, _, seen = judged(350)
+    assert (scores.cut, (350, True) in seen, (6, True) in seen) == (set(), True, False)
 
 
 def test_content_free_text_gives_the_zero() -> None:

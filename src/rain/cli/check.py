@@ -51,6 +51,7 @@ def check(
     label: Annotated[str | None, _option("--label", help="FIELD, or FIELD=VALUE that is good; default good.")] = None,
     text: Annotated[str | None, _option("--text", help="The field of the text; default reply, else text.")] = None,
     limit: Annotated[int | None, _option("--limit", help="Only so many texts, pairs first.")] = None,
+    max_tokens: Annotated[int, _option("--max-tokens", help="Of each text; what is longer is cut.")] = 256,
     require_pairs: Annotated[
         bool | None,
         _option(
@@ -90,6 +91,8 @@ def check(
     wanted = _preference(preference, prefer)
     if not 0 < false_alarms < 1:
         raise UsageError(f"--false-alarms: {false_alarms} must be between 0 and 1")
+    if max_tokens < 1:
+        raise UsageError(f"--max-tokens: {max_tokens} must be above zero")
     if style not in (None, "chat", "turns", "plain"):
         raise UsageError(f"--style: {style!r} is none of chat, turns, plain")
     if plot:
@@ -106,6 +109,7 @@ def check(
         "wordings": wanted.wordings if wordings == "all" else _names(wordings),
         "style": style,
         "reads_the_reply": judge_model is not None,
+        "most_tokens": max_tokens,
     }
     _check_names(wanted, how)
     engine = _load(model, judge_model, context, threads, gpu_layers)
@@ -131,6 +135,8 @@ def check(
         "data": measured_on,
         "seed": seed,
         "limit": limit,
+        "max_tokens": max_tokens,
+        "cut": len(scores.cut),
         "target_false_alarms": false_alarms,
         **found.as_dict(),
         "sentence": sentence(engine.name, wanted.name, found, other),

@@ -89,6 +89,9 @@ def _notes(found: Report, told: dict[str, Any], scores: Scores) -> list[str]:
     apart = [f"{name} {one.disagreement:.2f}" for name, one in found.figures.items() if one.disagreement is not None]
     if apart:
         lines.append(f"Orders or wordings of the question disagree by (0 to 1): {', '.join(apart)}.")
+    if scores.cut:
+        longer = f"{len(scores.cut)} of {found.texts} texts are longer than {scores.most_tokens} tokens"
+        lines.append(f"{longer} and were judged up to there, as unfinished (--max-tokens).")
     for name, line in found.classifiers.items():
         lines.append(f"{name} is a classifier and no judgement of the model's own: {line}.")
     for name, why in found.impossible.items():
