@@ -376,6 +376,26 @@ def test_scores_of_another_model_are_not_taken(tmp_path: Path) -> None:
         Ledger(tmp_path / "s.jsonl", {"model": "other"})
 
 
+@pytest.mark.parametrize(
+    "held", ["my notes, in one line", "{}", '{"check": 1, "model": "other"}', "\n", "[" * 100_000 + "\n"],
+    ids=["notes", "object", "other model", "empty line", "deep"],
+)  # fmt: skip
+def test_a_file_of_something_else_is_left_as_it_is(tmp_path: Path, held: str) -> None:
+    file = tmp_path / "notes.txt"
+    file.write_text(held)
+    with pytest.raises(UsageError, match="holds something else"):
+        Ledger(file, {"model": "one"})
+    assert file.read_text() == held
+
+
+@pytest.mark.parametrize("held", ["", '{"check": 1, "mod', '{"check": 1, "model": "one"}'])
+def test_a_file_whose_first_line_was_not_finished_is_begun_anew(tmp_path: Path, held: str) -> None:
+    file = tmp_path / "scores.jsonl"
+    file.write_text(held)
+    Ledger(file, {"model": "one"}).close()
+    assert file.read_text() == '{"check": 1, "model": "one"}\n'
+
+
 class Small(Counting):
     """Has no room for what is said of lovely numbers."""
 
