@@ -124,6 +124,7 @@ def test_a_file_of_several_preferences_is_checked_as_one_judge(
     assert (told["preference"], list(told["evaluators"])) == ("kind+kind", ["weighted"])
     assert told["verdict"] == "cannot judge this"
     assert told["kept"] == 0  # of twelve texts nothing is kept
+    assert told["keeping"][0].endswith("20 good and 20 bad texts are needed, and there were 6 good and 6 bad.")
     check(**{**kind, "preference": str(file)}, out=tmp_path / "scores.jsonl")
     assert "weighted" in capsys.readouterr().out
 

@@ -17,10 +17,10 @@ import pytest
 from preferences.fake import ByteTokenizer, FakeEngine
 from preferences.known import MODEL, known
 from preferences.test_check import PREFERENCE as KIND
-from preferences.test_check import coin, judge_by, rows
+from preferences.test_check import coin, judge_by, noise, rows
 from rain.chat import Conversation, Message, prompt_tokens
 from rain.preferences import Part, Weighted, calibration, keeping, load, make_evaluator
-from rain.preferences.asked import conversation_of
+from rain.preferences.asked import CheckedJudge, conversation_of
 from rain.preferences.calibration import PACKAGED, calibrated, digest, evidence, find, keep, kept, threshold_for
 from rain.preferences.check import collect
 from rain.preferences.evaluators import Case, Evaluator
@@ -28,6 +28,7 @@ from rain.preferences.evaluators.contrastive import ContrastiveEvaluator
 from rain.preferences.evaluators.one_word import OneWordEvaluator
 from rain.preferences.evaluators.with_refusals import WithRefusals
 from rain.preferences.evaluators.yes_no import YesNoEvaluator
+from rain.preferences.labelled import Row
 from rain.preferences.ledger import Ledger
 from rain.preferences.preference import Preference
 from rain.preferences.reading import report
@@ -142,6 +143,37 @@ def test_the_folder_can_be_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
     assert calibration.folder() == Path("/somewhere/else")
     monkeypatch.delenv("RAIN_CALIBRATIONS")
     assert calibration.folder().name == "calibrations"
+
+
+def checked(texts: list[Row], data: str = "samples", **how: bool) -> keeping.Kept:
+    scores = noise(3, 1, texts)
+    (judge,) = scores.judges
+    scores.judges = [CheckedJudge("yes_no", "quoted")]
+    scores.of = {(scores.judges[0], 1.0): scores.of[judge, 1.0]}
+    return keeping.keep(report(scores), FakeEngine(), KIND, keeping.Measured("chat", data, 0.05, "0"), **how)
+
+
+def test_what_was_measured_on_more_of_the_same_texts_stays_unless_somebody_says_otherwise() -> None:
+    every, some = rows(), rows(prompts=24)
+    assert (len(checked(every).rows), [row.n for row in kept(MODEL)]) == (1, [80])
+    fewer = checked(some)
+    assert (fewer.rows, [row.n for row in kept(MODEL)]) == ([], [80])
+    assert "yes_no quoted: what was measured on more of the same texts (N = 80) stays in use" in fewer.told[0]
+    assert (checked(some, replace=True).told, [row.n for row in kept(MODEL)]) == ([], [48])
+    assert (checked(every).told, [row.n for row in kept(MODEL)]) == ([], [80])
+    # What somebody gives texts of their own for is used, and it is said what it takes the place of.
+    others = checked(some, "mine.jsonl 0123456789ab")
+    assert len(others.rows) == 1
+    assert others.told == ["Replaced of yes_no quoted: what was measured on our own samples (N = 80)."]
+
+
+def test_of_too_few_texts_of_a_label_nothing_is_kept_and_that_is_told() -> None:
+    texts = [replace(row, good=number == 0) for number, row in enumerate(rows(prompts=20))]
+    found = checked(texts)
+    assert (found.rows, kept(MODEL)) == ([], [])
+    assert found.told == [
+        "Not kept of yes_no quoted: 20 good and 20 bad texts are needed, and there were 1 good and 39 bad."
+    ]
 
 
 OLD = {"evaluator": "choice", "placement": "in_place", "style": "plain"}
@@ -302,7 +334,7 @@ def test_a_judge_with_a_rule_scores_in_use_as_it_was_measured() -> None:
     scores = asyncio.run(collect(engine, KIND, texts, **how))
     found = report(scores, with_refusals=["yes_no"])
     measured = found.figures["yes_no+refusals in_place"]
-    assert keeping.keep(found, engine, KIND, keeping.Measured("chat", "samples", 0.05, "0"))
+    assert keeping.keep(found, engine, KIND, keeping.Measured("chat", "samples", 0.05, "0")).rows
     kept_of = {row.evaluator: (row.held_out_false_alarms, row.caught) for row in kept(MODEL)}
     flagged = measured.flagged
     assert kept_of["yes_no+refusals"] == (flagged.false_alarms.value, flagged.caught.value)

@@ -234,9 +234,9 @@ def test_a_judge_that_sees_no_more_than_fluency_judges_weakly(lovely: float) -> 
     assert "fluency 1.00" in found.reason
 
 
-def noise(seed: int, judges: int) -> Scores:
-    """What judges that say anything at random say of forty pairs."""
-    texts = rows()
+def noise(seed: int, judges: int, texts: list[Row] | None = None) -> Scores:
+    """What judges that say anything at random say of these texts, of forty pairs unless told otherwise."""
+    texts = rows() if texts is None else texts
     every = [CheckedJudge(f"judge {number}", "quoted") for number in range(judges)]
     drawn = np.random.default_rng(seed).uniform(-1, 1, (judges, len(texts)))
     found = Scores(texts, "chat", (1.0,), every, {})

@@ -75,13 +75,16 @@ def check(
     ] = None,
     plot: Annotated[Path | None, typer.Option("--plot", help="Draw the figures here (PNG, SVG or PDF).")] = None,
     forget: Annotated[bool, typer.Option("--forget", help="Do not keep what was measured for later use.")] = False,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Keep it though more of the same texts were measured before.")
+    ] = False,
     json: options.Json = False,
 ) -> int:
     """Measure whether the model can judge, before anyone trusts it, and which evaluator to use.
 
     Example:
 
-        rain check --preference positive --limit 48
+        rain check --preference positive --limit 48 --forget
     """
     from rain.chat import default_style
     from rain.preferences import keeping
@@ -116,10 +119,10 @@ def check(
     try:
         scores = _collect(engine, wanted, rows, how, out)
         found = report(scores, false_alarms=false_alarms, with_refusals=_explicit(how["evaluators"]))
-        kept = 0
+        kept = keeping.Kept([], [])
         if not forget:
             measured = keeping.Measured(scores.style, measured_on, false_alarms, rain.__version__)
-            kept = len(keeping.keep(found, engine, wanted, measured))
+            kept = keeping.keep(found, engine, wanted, measured, replace=replace)
     finally:
         engine.close()
     # What is not asked for by itself when something is written.
@@ -140,7 +143,8 @@ def check(
         "target_false_alarms": false_alarms,
         **found.as_dict(),
         "sentence": sentence(engine.name, wanted.name, found, other),
-        "kept": kept,
+        "kept": len(kept.rows),
+        "keeping": kept.told,
         "forward_tokens": scores.usage.forward_tokens,
         "seconds": round(scores.seconds, 1),
     }

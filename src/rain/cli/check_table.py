@@ -98,6 +98,7 @@ def _notes(found: Report, told: dict[str, Any], scores: Scores) -> list[str]:
         lines.append(f"{name} cannot be asked: {why}.")
     spent = f"{scores.usage.forward_tokens:,} forward tokens in {scores.seconds:,.0f} s"
     lines.append(f"{spent}, on {told['data']}, seed {told['seed']}.")
+    lines += told["keeping"]
     if told["kept"]:
         lines.append("What was measured is kept for this model and used from now on (rain preferences shows it).")
     return lines

@@ -8,6 +8,9 @@ from pydantic import BaseModel, ConfigDict
 
 Verdict: TypeAlias = Literal["can judge", "judges weakly", "cannot judge this", "only recognises refusals"]
 
+OWN = "samples"
+"""What :attr:`Calibration.data` says of samples of our own."""
+
 
 class Calibration(BaseModel):
     """What was measured of one judge: one model, preference, evaluator, placement, wording and style."""
@@ -56,6 +59,11 @@ class Calibration(BaseModel):
     version: str
     made: str
     """Date, ISO 8601."""
+
+    @property
+    def source(self) -> str:
+        """What it was measured on, in words."""
+        return "our own samples" if self.data == OWN else self.data.rpartition(" ")[0] or self.data
 
     @property
     def key(self) -> Key:

@@ -11,6 +11,7 @@ from rain.engines.engine import Engine
 from rain.errors import UsageError
 from rain.preferences import calibration
 from rain.preferences.calibration import Calibration, Verdict
+from rain.preferences.measured import OWN
 from rain.preferences.preference import DEFAULT_WORDING, Kind, Preference, builtin_names, from_sentence, load
 from rain.preferences.weighted import Weighted
 
@@ -18,8 +19,6 @@ TRUSTED: tuple[Verdict, ...] = ("can judge", "judges weakly")
 """The verdicts that ``--require-check`` is content with, the better one first."""
 VERDICTS: tuple[Verdict, ...] = (*TRUSTED, "only recognises refusals", "cannot judge this")
 """From the best to the worst."""
-OWN = "samples"
-"""What :attr:`Calibration.data` says of samples of our own."""
 ASKING_SOMEWHERE: tuple[Kind, ...] = ("choice", "yes_no", "one_word")
 """Evaluators that leave a choice of where they ask."""
 
@@ -39,6 +38,8 @@ class Trust:
     """Good texts below a gate that was set on others."""
     caught: float | None = None
     """Bad texts below it."""
+    data: str | None = None
+    """What it was measured on."""
     line: str | None = None
     """What to say about it in one line, None where there is nothing to worry about."""
     warn: bool = False
@@ -46,8 +47,8 @@ class Trust:
 
     def as_dict(self) -> dict[str, Any]:
         """What replies carry as ``judge``, beside the evaluator and its placement."""
-        told = ("auc", "auc_low", "auc_high", "pair_accuracy", "false_alarms", "caught", "checked", "verdict")
-        return {name: value for name, value in dataclasses.asdict(self).items() if name in told}
+        beside = ("n", "line", "warn")
+        return {name: value for name, value in dataclasses.asdict(self).items() if name not in beside}
 
     def require(self) -> None:
         """``--require-check``. Raises UsageError unless the judge is known to judge, be it weakly."""
@@ -106,6 +107,7 @@ def _of(known: Calibration, rows: list[Calibration], engine: Engine, preference:
         n=known.n,
         false_alarms=known.held_out_false_alarms,
         caught=known.caught,
+        data=known.data,
         line=line and line + _advice(known, [row for row in rows if row.style == known.style], engine, preference),
         warn=known.verdict not in TRUSTED,
     )
@@ -187,7 +189,8 @@ def _line(known: Calibration, engine: Engine, preference: Preference | Weighted)
     """One sentence on what to expect."""
     model = engine.name
     # The verdict's own figures: what a table shows of the whole texts may say the opposite.
-    name, measured = f"'{known.preference}'", f"by {known.evaluator} ({known.placement}): {known.reason}"
+    name, where = f"'{known.preference}'", "" if known.data == OWN else f" on {known.source}"
+    measured = f"by {known.evaluator} ({known.placement}){where}: {known.reason}"
     if known.verdict == "can judge":
         if known.data != OWN or calibration.packaged(known):
             return None
