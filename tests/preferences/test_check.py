@@ -313,6 +313,19 @@ def test_what_judges_nothing_is_shown_on_beginnings_too() -> None:
     assert set(rule["at"]["0.5"]) == set(told["evaluators"]["yes_no in_place"]["at"]["0.5"])
 
 
+@pytest.mark.parametrize(("refusing", "shown"), [(1, False), (4, False), (8, True)])
+def test_a_text_that_the_rule_takes_for_a_refusal_by_accident_shows_no_judge_together_with_the_rule(
+    refusing: int, shown: bool
+) -> None:
+    texts = rows()
+    for number in range(refusing):
+        texts[2 * number] = replace(texts[2 * number], reply=REFUSAL)
+    found = report(noise(seed=1, judges=1, texts=texts))
+    assert found.refusals == refusing
+    assert ("judge 0+refusals" in found.figures) is shown
+    assert "judge 0+refusals" in report(noise(1, 1, texts), with_refusals=["judge 0"]).figures
+
+
 def test_together_with_the_refusal_rule_a_judge_of_content_has_both() -> None:
     def content(text: str) -> float:
         return 2.0 if "lovely" in text else -2.0
@@ -571,7 +584,8 @@ def test_a_wording_that_leaves_the_questions_as_they_are_is_no_other_judge() -> 
 
 
 def write(path: Path, *objects: object) -> Path:
-    path.write_text("\n".join(json.dumps(row) for row in objects), encoding="utf-8")
+    lines = "\n".join(json.dumps(row) for row in objects)
+    path.write_text(lines.replace('"DEEP"', '{"text":' + "[" * 100_000), encoding="utf-8")
     return path
 
 
@@ -587,6 +601,7 @@ def test_a_file_of_labelled_texts_is_read(tmp_path: Path) -> None:
     [
         ([], None, "holds no texts"),
         ([[1]], None, "one JSON object"),
+        (["DEEP"], None, "line 1: expected one JSON object"),
         ([{"text": "a"}], None, "no field 'good'"),
         ([{"text": "a", "good": True}, {"text": "b"}], None, "line 2: no field 'good'"),
         ([{"words": "a", "good": True}], None, "no field 'text'"),
