@@ -167,6 +167,13 @@ def test_what_was_measured_on_more_of_the_same_texts_stays_unless_somebody_says_
     assert others.told == ["Replaced of yes_no quoted: what was measured on our own samples (N = 80)."]
 
 
+def test_a_calibration_knows_whether_its_preference_is_one_of_ours() -> None:
+    found = report(noise(3, 1)).figures["judge 0"]
+    how = keeping.Measured("chat", "samples", 0.05, "0")
+    mine = HARMLESS.model_copy(update={"description": "mine"})
+    assert [keeping.of(found, FakeEngine(), one, how).builtin for one in (HARMLESS, mine, KIND)] == [True, False, False]
+
+
 def test_of_too_few_texts_of_a_label_nothing_is_kept_and_that_is_told() -> None:
     texts = [replace(row, good=number == 0) for number, row in enumerate(rows(prompts=20))]
     found = checked(texts)

@@ -25,7 +25,10 @@ def preferences(model: options.ModelName = "smollm2", json: options.Json = False
 
     found = [load(name) for name in builtin_names()]
     rows = _kept(model)
-    own = [row for row in rows if row.preference not in builtin_names()]
+    ours = {row.key for preference in found for row in _of(preference, rows)[0]}
+    own = [
+        row for row in rows if row.preference not in builtin_names() or (row.builtin is False and row.key not in ours)
+    ]
     if json:
         told = [_row(preference, *_of(preference, rows)) for preference in found]
         result = {"model": model, "preferences": told, "of_your_own": [_figures(row) for row in own]}
@@ -57,13 +60,14 @@ def _kept(model: str) -> list[Calibration]:
 
 
 def _of(preference: Preference, rows: list[Calibration]) -> tuple[list[Calibration], int]:
-    """What is known of a preference in any of its wordings, and how much was measured before its words changed."""
+    """What is known of a preference in any of its wordings, and how much was measured in other words than today's."""
     from rain.preferences.calibration import asks_the_same
 
     mine = [row for row in rows if row.preference == preference.name]
     worded = {name: preference.worded(name) for name in preference.wordings}
     known = [row for row in mine if row.wording in worded and asks_the_same(row, worded[row.wording])]
-    return known, len(mine) - len(known)
+    # Those of a file of the same name are somebody's own.
+    return known, sum(row not in known and row.builtin is not False for row in mine)
 
 
 def _row(preference: Preference, known: list[Calibration], outdated: int) -> dict[str, Any]:
@@ -94,7 +98,8 @@ def _tell(preference: Preference, model: str, known: list[Calibration], outdated
     else:
         print(f"    on {model}: never checked; {check_command(model, preference)}")
     if outdated:
-        print(f"    {outdated} more measured before its words were changed, not used")
+        other = "in words that it has no more (or of a file of this name)"
+        print(f"    {outdated} more measured {other}, not used for these")
 
 
 def _table(rows: list[Calibration], named: bool = False) -> None:

@@ -10,6 +10,7 @@ from rain.preferences import calibration
 from rain.preferences.calibration import Calibration
 from rain.preferences.preference import Preference
 from rain.preferences.ranking import Pairs
+from rain.preferences.trust import builtin
 from rain.preferences.verdict import Figures, Report, compared
 from rain.preferences.weighted import Weighted
 
@@ -82,13 +83,13 @@ def keep(
 def of(found: Figures, engine: Engine, preference: Preference | Weighted, measured: Measured) -> Calibration:
     """The calibration of one judge."""
     judge, area, main = found.judge, found.ranks.area, found.ranks.main[1]
+    worded = preference.worded(judge.wording)
     pairs = main if isinstance(main, Pairs) else found.ranks.pairs
     return Calibration(
         model=engine.fingerprint,
         preference=preference.name,
-        digest=calibration.digest_of(
-            preference.worded(judge.wording), judge.evaluator, judge.placement, measured.style, engine.fingerprint
-        ),
+        builtin=builtin(worded),
+        digest=calibration.digest_of(worded, judge.evaluator, judge.placement, measured.style, engine.fingerprint),
         evaluator=judge.evaluator,
         placement=judge.placement,
         wording=judge.wording,

@@ -20,6 +20,8 @@ class Calibration(BaseModel):
     model: str
     """Fingerprint of the weights; never used for another model."""
     preference: str
+    builtin: bool | None = None
+    """Whether that is one of ours, and not a file that bears the same name; None where an earlier version measured."""
     digest: str
     """Of everything this judge asks, see :func:`rain.preferences.calibration.digest_of`: other words, another judge."""
     evaluator: str

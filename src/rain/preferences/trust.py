@@ -135,7 +135,7 @@ def check_command(
     if isinstance(preference, Weighted):
         evaluator, data = None, True
         words.append("--preference FILE.toml")
-    elif _builtin(preference):
+    elif builtin(preference):
         words.append(f"--preference {preference.name}")
     else:
         wish, data = _sentence(preference), True
@@ -149,9 +149,11 @@ def check_command(
     return " ".join(words)
 
 
-def _builtin(preference: Preference) -> bool:
+def builtin(preference: Preference | Weighted) -> bool:
     """Whether it is one of ours and not a file that bears the same name."""
-    return preference.name in builtin_names() and _asks_as(preference, load(preference.name))
+    if isinstance(preference, Weighted) or preference.name not in builtin_names():
+        return False
+    return _asks_as(preference, load(preference.name))
 
 
 def _sentence(preference: Preference) -> str | None:
