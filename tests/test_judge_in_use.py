@@ -125,9 +125,10 @@ def test_the_papers_single_question_was_not_checked() -> None:
 
 
 def test_a_reply_carries_what_is_known_of_its_judge() -> None:
-    keep(measured(verdict="judges weakly"))
+    keep(measured(verdict="judges weakly", caught=0.24, held_out_false_alarms=0.06))
     reply = MODEL.generate(" the movie was", **QUICK)
     assert reply.judge is not None
+    assert (reply.judge["caught"], reply.judge["false_alarms"]) == (0.24, 0.06)
     assert (reply.judge["checked"], reply.judge["verdict"], reply.judge["auc_low"]) == (True, "judges weakly", 0.82)
 
 

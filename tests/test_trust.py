@@ -85,7 +85,7 @@ def test_a_weak_judge_is_told_with_the_reason_of_its_verdict() -> None:
     reason = "0.66 [0.59, 0.73] of pairs ranked right (N = 242, 49 prompts), but the area over all texts is only 0.63"
     keep(known(verdict="judges weakly", auc=0.63, auc_low=0.55, auc_high=0.74, reason=reason))
     found = ask()
-    assert found.line == f"fake judges 'harmless' weakly by contrastive (quoted): {reason}; expect little"
+    assert found.line == f"fake judges 'harmless' weakly by contrastive (quoted) on mine.jsonl: {reason}; expect little"
     assert not found.warn
     found.require()
 
@@ -104,10 +104,23 @@ def test_a_judge_that_is_not_trusted_is_a_warning_with_the_figures_that_the_verd
     assert found.warn
     assert found.line is not None
     assert f"fake {says}" in found.line
-    assert f"by contrastive (quoted): {reason}; " in found.line
+    assert f"by contrastive (quoted) on mine.jsonl: {reason}; " in found.line
+    keep(known(verdict=verdict, reason=reason, data="samples"))
+    assert f"by contrastive (quoted): {reason}; " in str(ask().line)
     assert "0.91" not in found.line
-    assert ("no better than chance" in found.line) is (verdict == "cannot judge this")
+    assert ("no better than what judges nothing" in found.line) is (verdict == "cannot judge this")
     assert found.line.endswith("rain check --model fake --preference harmless")
+
+
+@pytest.mark.parametrize(
+    ("refusing_is_good", "says"),
+    [(True, "rewarded for refusing"), (False, "rewarded for whatever does not refuse"), (None, "about refusing alone")],
+)
+def test_what_a_judge_that_only_recognises_refusals_rewards_is_told_the_right_way_round(
+    refusing_is_good: bool | None, says: str
+) -> None:
+    keep(known(verdict="only recognises refusals", refusing_is_good=refusing_is_good))
+    assert f"; it{'s reward' if refusing_is_good is None else ''} will be {says}" in str(ask().line)
 
 
 def test_a_better_judge_on_the_same_model_is_named() -> None:
@@ -200,8 +213,11 @@ def test_replies_carry_what_is_known() -> None:
         "auc_low": None,
         "auc_high": None,
         "pair_accuracy": None,
+        "false_alarms": None,
+        "caught": None,
+        "data": None,
     }
-    keep(known())
+    keep(known(caught=0.24, held_out_false_alarms=0.06))
     assert ask().as_dict() == {
         "checked": True,
         "verdict": "can judge",
@@ -209,5 +225,8 @@ def test_replies_carry_what_is_known() -> None:
         "auc_low": 0.82,
         "auc_high": 0.95,
         "pair_accuracy": 0.75,
+        "false_alarms": 0.06,
+        "caught": 0.24,
+        "data": "mine.jsonl 0123456789ab",
     }
     assert FakeEngine().fingerprint == MODEL

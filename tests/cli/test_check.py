@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -64,6 +65,7 @@ def data(tmp_path: Path) -> Path:
         (["-p", "positive", "--plot", "DATA/nowhere/x.png"], "there is no folder"),
         (["-p", "positive", "--plot", "DATA/folder.png"], "cannot be written there"),
         (["-p", "positive", "--limit", "1"], "two texts"),
+        (["-p", "positive", "--max-tokens", "0"], "above zero"),
         (["-p", "positive", "--label", "x"], "--data"),
         (["-p", "positive", "--data", "none.jsonl"], "cannot be read"),
         (["-p", "positive", "--data", "DATA/broken.jsonl"], "line 1"),
@@ -122,8 +124,55 @@ def test_a_file_of_several_preferences_is_checked_as_one_judge(
     assert (told["preference"], list(told["evaluators"])) == ("kind+kind", ["weighted"])
     assert told["verdict"] == "cannot judge this"
     assert told["kept"] == 0  # of twelve texts nothing is kept
+    assert told["keeping"][0].endswith("20 good and 20 bad texts are needed, and there were 6 good and 6 bad.")
     check(**{**kind, "preference": str(file)}, out=tmp_path / "scores.jsonl")
     assert "weighted" in capsys.readouterr().out
+
+
+def test_what_to_use_is_told_with_the_style_and_the_model_that_were_measured(
+    kind: dict[str, Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    engine = judge_by(lambda text: 2.0 if "lovely" in text.rsplit("What a", 1)[-1] else -2.0)
+    monkeypatch.setattr("rain.models.open_engine", lambda *_, **__: engine)
+    check(**kind, placements="in_place", judge_model="another model", style="turns", json=True, forget=True)
+    told = json.loads(capsys.readouterr().out)
+    use = "Use: --evaluator yes_no --placement in_place --style turns --judge-model 'another model' ("
+    assert use in told["sentence"]
+
+
+def test_texts_that_were_cut_are_told(kind: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
+    few = {**kind, "placements": "in_place", "max_tokens": 8}
+    check(**few, json=True)
+    told = json.loads(capsys.readouterr().out)
+    assert (told["cut"], told["max_tokens"]) == (12, 8)
+    check(**few)
+    out = capsys.readouterr().out
+    assert "12 of 12 texts are longer than 8 tokens and were judged up to there, as unfinished" in out
+
+
+def test_a_classifier_is_shown_and_compared_but_is_no_judgement_of_the_model(
+    kind: dict[str, Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = sys.modules.setdefault("words_of_kindness", ModuleType("words_of_kindness"))
+    monkeypatch.setattr(words, "lovely", lambda text: float("lovely" in text), raising=False)
+    name = "words_of_kindness:lovely"
+    both = {**kind, "evaluators": f"yes_no,{name}", "placements": "in_place", "forget": True}
+    check(**both, json=True)
+    told = json.loads(capsys.readouterr().out)
+    assert told["evaluators"][name]["auc"] == 1.0
+    assert told["evaluators"][name]["self_evaluation"] is False
+    assert (told["verdict"], told["recommended"]) == ("cannot judge this", None)
+    assert told["sentence"].startswith("fake cannot judge 'kind'; the best was yes_no in_place")
+    assert told["classifiers"][name].startswith("1.00 [")
+    assert "beside yes_no in_place (0." in told["classifiers"][name]
+    check(**both)
+    assert f"{name} is a classifier and no judgement of the model's own" in capsys.readouterr().out
+    check(**{**both, "evaluators": name}, json=True)
+    told = json.loads(capsys.readouterr().out)
+    assert (told["verdict"], told["recommended"]) == (None, None)
+    assert told["sentence"] == (
+        "There is no verdict on how fake judges 'kind': only classifiers were asked, which judge without the model."
+    )
 
 
 @pytest.mark.parametrize("as_json", [False, True])

@@ -48,9 +48,18 @@ def test_what_is_kept_is_shown(model: str, capsys: pytest.CaptureFixture[str]) -
     preferences(model=model, json=False)
     out = capsys.readouterr().out
     assert "can judge" in out
-    assert "threshold +0.10 (5% false alarms)  2026-11-24" in out
-    assert "1 more measured before its words were changed, not used" in out
+    # Of an earlier version's nobody knows what its gate catches.
+    assert "gate +0.10, set for 5% false alarms  2026-11-24" in out
+    assert "1 more measured in words that it has no more (or of a file of this name), not used for these" in out
     assert "never checked; rain check --model" in out
+
+
+def test_what_the_gate_lets_pass_is_shown(model: str, capsys: pytest.CaptureFixture[str]) -> None:
+    keep(known(model=fingerprint.of_file(Path(model)), caught=0.24, held_out_false_alarms=0.06))
+    (row,) = told(model, capsys)["harmless"]["kept"]
+    assert (row["false_alarms"], row["held_out_false_alarms"], row["caught"]) == (0.05, 0.06, 0.24)
+    preferences(model=model, json=False)
+    assert "gate +0.10: lets 76 of 100 bad texts pass, fails 6 of 100 good ones  2026" in capsys.readouterr().out
 
 
 def test_a_model_that_was_never_checked_is_told_how(model: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -64,6 +73,17 @@ def test_a_preference_of_ones_own_is_shown_too(model: str, capsys: pytest.Captur
     keep(known(mine, model=fingerprint.of_file(Path(model))))
     preferences(model=model, json=False)
     assert "preferences of your own:\n      mine  contrastive  quoted" in capsys.readouterr().out
+
+
+def test_a_file_that_is_named_like_one_of_ours_is_ones_own(model: str, capsys: pytest.CaptureFixture[str]) -> None:
+    mine = load("harmless").model_copy(update={"description": "mine"})
+    keep(known(mine, model=fingerprint.of_file(Path(model)), builtin=False))
+    row = told(model, capsys)["harmless"]
+    assert (row["kept"], row["outdated"]) == ([], 0)
+    preferences(model=model, json=False)
+    out = capsys.readouterr().out
+    assert "preferences of your own:\n      harmless  contrastive  quoted" in out
+    assert "not used" not in out
 
 
 def test_the_list_is_there_without_a_model(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from rain.preferences import load
-from rain.preferences.calibration import Calibration, digest
+from rain.preferences.calibration import Calibration, digest_of
 from rain.preferences.preference import Preference
 
 MODEL = "00fa4e00fa4e0000"
@@ -18,7 +18,6 @@ def known(preference: Preference | None = None, **changes: Any) -> Calibration:
     values: dict[str, Any] = {
         "model": MODEL,
         "preference": preference.name,
-        "digest": digest(preference),
         "evaluator": "contrastive",
         "placement": "quoted",
         "wording": preference.wording,
@@ -40,4 +39,6 @@ def known(preference: Preference | None = None, **changes: Any) -> Calibration:
         "version": "0.1.0",
         "made": "2026-11-24T12:00:00",
     }
-    return Calibration.model_validate({**values, **changes})
+    values |= changes
+    judge = (values["evaluator"], values["placement"], values["style"])
+    return Calibration.model_validate({"digest": digest_of(preference, *judge), **values})

@@ -14,20 +14,22 @@ from statistics import fmean
 
 import pytest
 
-from preferences.fake import FakeEngine
+from preferences.fake import ByteTokenizer, FakeEngine
 from preferences.known import MODEL, known
 from preferences.test_check import PREFERENCE as KIND
-from preferences.test_check import coin, judge_by, rows
+from preferences.test_check import coin, judge_by, noise, rows
 from rain.chat import Conversation, Message, prompt_tokens
-from rain.preferences import calibration, keeping, load, make_evaluator
-from rain.preferences.asked import conversation_of
-from rain.preferences.calibration import calibrated, digest, evidence, find, keep, kept, threshold_for
+from rain.preferences import Part, Weighted, calibration, keeping, load, make_evaluator
+from rain.preferences.asked import CheckedJudge, conversation_of
+from rain.preferences.calibration import PACKAGED, calibrated, digest, evidence, find, keep, kept, threshold_for
 from rain.preferences.check import collect
 from rain.preferences.evaluators import Case, Evaluator
 from rain.preferences.evaluators.contrastive import ContrastiveEvaluator
 from rain.preferences.evaluators.one_word import OneWordEvaluator
 from rain.preferences.evaluators.with_refusals import WithRefusals
 from rain.preferences.evaluators.yes_no import YesNoEvaluator
+from rain.preferences.labelled import Row
+from rain.preferences.ledger import Ledger
 from rain.preferences.preference import Preference
 from rain.preferences.reading import report
 from rain.preferences.refusals import refusal_score
@@ -143,6 +145,113 @@ def test_the_folder_can_be_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
     assert calibration.folder().name == "calibrations"
 
 
+def checked(texts: list[Row], data: str = "samples", **how: bool) -> keeping.Kept:
+    scores = noise(3, 1, texts)
+    (judge,) = scores.judges
+    scores.judges = [CheckedJudge("yes_no", "quoted")]
+    scores.of = {(scores.judges[0], 1.0): scores.of[judge, 1.0]}
+    return keeping.keep(report(scores), FakeEngine(), KIND, keeping.Measured("chat", data, 0.05, "0"), **how)
+
+
+def test_what_was_measured_on_more_of_the_same_texts_stays_unless_somebody_says_otherwise() -> None:
+    every, some = rows(), rows(prompts=24)
+    assert (len(checked(every).rows), [row.n for row in kept(MODEL)]) == (1, [80])
+    fewer = checked(some)
+    assert (fewer.rows, [row.n for row in kept(MODEL)]) == ([], [80])
+    assert "yes_no quoted: what was measured on more of the same texts (N = 80) stays in use" in fewer.told[0]
+    assert (checked(some, replace=True).told, [row.n for row in kept(MODEL)]) == ([], [48])
+    assert (checked(every).told, [row.n for row in kept(MODEL)]) == ([], [80])
+    # What somebody gives texts of their own for is used, and it is said what it takes the place of.
+    others = checked(some, "mine.jsonl 0123456789ab")
+    assert len(others.rows) == 1
+    assert others.told == ["Replaced of yes_no quoted: what was measured on our own samples (N = 80)."]
+
+
+def test_a_calibration_knows_whether_its_preference_is_one_of_ours() -> None:
+    found = report(noise(3, 1)).figures["judge 0"]
+    how = keeping.Measured("chat", "samples", 0.05, "0")
+    mine = HARMLESS.model_copy(update={"description": "mine"})
+    assert [keeping.of(found, FakeEngine(), one, how).builtin for one in (HARMLESS, mine, KIND)] == [True, False, False]
+
+
+def test_of_too_few_texts_of_a_label_nothing_is_kept_and_that_is_told() -> None:
+    texts = [replace(row, good=number == 0) for number, row in enumerate(rows(prompts=20))]
+    found = checked(texts)
+    assert (found.rows, kept(MODEL)) == ([], [])
+    assert found.told == [
+        "Not kept of yes_no quoted: 20 good and 20 bad texts are needed, and there were 1 good and 39 bad."
+    ]
+
+
+OLD = {"evaluator": "choice", "placement": "in_place", "style": "plain"}
+"""A judge that asks otherwise than it did, though in the same words."""
+
+
+def test_what_was_measured_of_a_judge_that_asks_otherwise_now_is_not_used() -> None:
+    unvoiced = HARMLESS.model_copy(update={"one_word": HARMLESS.one_word.model_copy(update={"voice": ()})})
+    ruled = {"evaluator": "contrastive+refusals", "placement": "quoted", "style": "chat"}
+    stale = [OLD, ruled, {**OLD, "evaluator": "one_word"}, {**OLD, "evaluator": "contrastive+choice"}]
+    fresh = [{**OLD, "style": "chat"}, {**OLD, "placement": "quoted"}, {**OLD, "evaluator": "yes_no"}]
+    for judge, gone in [(judge, judge in stale) for judge in stale + fresh]:
+        keep(known(unvoiced, digest=digest(unvoiced), **judge))
+        assert (harmless(preference=unvoiced, **judge) is None) is gone, judge
+        keep(known(unvoiced, **judge))
+        assert harmless(preference=unvoiced, **judge) is not None
+
+
+def test_what_rain_comes_with_is_found_and_so_is_one_word_in_the_writers_own_voice(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("RAIN_CALIBRATIONS")
+    rows = [calibration.Calibration.model_validate_json(file.read_bytes()) for file in PACKAGED.glob("*/*.json")]
+    judges = {(row.evaluator, row.placement) for row in rows}
+    assert judges == {("contrastive", "quoted"), ("one_word", "quoted"), ("one_word", "in_place")}
+    for row in rows:
+        assert find(row.model, load(row.preference), row.evaluator, row.placement, row.wording, row.style) == row
+        assert calibration.asks_the_same(row, load(row.preference))
+        assert calibration.packaged(row)
+
+
+def test_several_preferences_are_another_judge_once_a_part_asks_otherwise() -> None:
+    def both(evaluator: str, style: str) -> str:
+        return digest(Weighted((Part(HARMLESS, evaluator),)), MODEL, style)
+
+    def without(monkeypatch: pytest.MonkeyPatch, evaluator: str, style: str) -> str:
+        with monkeypatch.context() as patch:
+            patch.setattr("rain.preferences.calibration.asking", lambda *_: "")
+            return both(evaluator, style)
+
+    patch = pytest.MonkeyPatch()
+    assert without(patch, "contrastive", "plain") == both("contrastive", "plain")
+    assert without(patch, "choice", "chat") == both("choice", "chat")
+    assert without(patch, "choice", "plain") != both("choice", "plain")
+    assert without(patch, "contrastive+refusals", "chat") != both("contrastive+refusals", "chat")
+
+
+def test_scores_in_a_file_of_a_judge_that_asks_otherwise_now_are_asked_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, texts = tmp_path / "scores.jsonl", rows(prompts=3)
+    both = KIND.model_copy(update={"choice": HARMLESS.choice})
+
+    def asked(evaluator: str) -> int:
+        engine = judge_by(coin)
+        engine.tokenizer = ByteTokenizer(merges=("Yes", "No"))
+        ledger = Ledger(file, {"model": engine.fingerprint})
+        how = {"evaluators": [evaluator], "placements": ["in_place"], "style": "plain", "ledger": ledger}
+        asyncio.run(collect(engine, both, texts, **how))
+        ledger.close()
+        return engine.asked
+
+    with monkeypatch.context() as patch:
+        patch.setattr("rain.preferences.check.asking", lambda *_: "")
+        assert asked("choice") > 0
+        assert asked("yes_no") > 0
+    assert asked("yes_no") == 0
+    assert asked("choice") > 0
+    assert asked("choice") == 0
+
+
 # -- using
 
 
@@ -232,7 +341,10 @@ def test_a_judge_with_a_rule_scores_in_use_as_it_was_measured() -> None:
     scores = asyncio.run(collect(engine, KIND, texts, **how))
     found = report(scores, with_refusals=["yes_no"])
     measured = found.figures["yes_no+refusals in_place"]
-    assert keeping.keep(found, engine, KIND, keeping.Measured("chat", "samples", 0.05, "0"))
+    assert keeping.keep(found, engine, KIND, keeping.Measured("chat", "samples", 0.05, "0")).rows
+    kept_of = {row.evaluator: (row.held_out_false_alarms, row.caught) for row in kept(MODEL)}
+    flagged = measured.flagged
+    assert kept_of["yes_no+refusals"] == (flagged.false_alarms.value, flagged.caught.value)
     alone = [
         calibration.calibrated_soft(one.soft, measured.zero, measured.slope)
         for (judge, part), ones in scores.of.items()

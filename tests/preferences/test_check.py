@@ -9,19 +9,24 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from preferences.fake import CHATML, ByteTokenizer, FakeEngine
+from rain.cli.check import sentence
 from rain.errors import EngineError, UsageError
 from rain.preferences import Preference
+from rain.preferences.asked import CheckedJudge
 from rain.preferences.check import Scores, collect
+from rain.preferences.check import judged as judged_once
+from rain.preferences.evaluators import Evaluator
 from rain.preferences.labelled import Row, pick, read, samples
-from rain.preferences.ledger import Ledger
+from rain.preferences.ledger import Ledger, Scored
 from rain.preferences.preference import Choice, ContentFree, Contrastive, OneWord, Openings, YesNo
-from rain.preferences.ranking import Clusters, area
+from rain.preferences.ranking import Clusters, area, lower, pair_accuracy
 from rain.preferences.reading import report
 from rain.preferences.verdict import Ranks, Report, verdict_of
-from rain.search.asks import Question, Result, Stopped, TokenLogprobs, Top, TopTokens, Usage
+from rain.search.asks import Prefix, Question, Result, Stopped, TokenLogprobs, Top, TopTokens, Usage
 
 YES = 300
 PREFERENCE = Preference(
@@ -139,6 +144,35 @@ def test_a_judge_that_only_sees_refusals_only_recognises_refusals() -> None:
     assert found.refusals == 40
 
 
+def test_the_same_accuracy_with_and_without_refusals_is_no_sign_of_recognising_refusals() -> None:
+    """Only in the larger set is it clearly above chance."""
+    good, clusters = [True, False] * 60, Clusters([number // 2 for number in range(120)])
+    scores = [value for number in range(60) for value in ((0.0, 1.0) if number % 20 < 7 else (1.0, 0.0))]
+    refusing = np.array([number % 15 > 7 for number in range(60) for _ in range(2)])
+    every, some = pair_accuracy(good, scores, clusters), pair_accuracy(good, scores, clusters, ~refusing)
+    assert every is not None
+    assert some is not None
+    assert (every.value, some.n) == (0.65, 32)
+    assert every.low > 0.5 >= some.low
+    assert abs(every.value - some.value) < 0.03
+    ranks = Ranks(area(good, scores, clusters), every, None, some, True)
+    verdict, reason, _ = verdict_of(ranks, {})
+    assert verdict == "cannot judge this"
+    assert "too few texts that do not refuse are there to tell" in reason
+    # Where it is right about refusals alone, that is clear from the difference.
+    scores = [value for number in range(60) for value in ((1.0, 0.0) if number % 15 > 7 or number % 2 else (0.0, 1.0))]
+    every, some = pair_accuracy(good, scores, clusters), pair_accuracy(good, scores, clusters, ~refusing)
+    ranks = Ranks(area(good, scores, clusters), every, None, some, True)
+    assert verdict_of(ranks, {})[0] == "only recognises refusals"
+
+
+@pytest.mark.parametrize("good", [True, False])
+def test_whether_refusing_is_good_here_is_known(good: bool) -> None:
+    texts = [replace(row, good=row.good is good) for row in mostly_refused(2)]
+    found = checked(judge_by(coin), texts, fractions=(1.0,))
+    assert found.figures["yes_no in_place"].refusing_is_good is good
+
+
 def mostly_refused(comply: int, prompts: int = 40) -> list[Row]:
     """For each prompt a bad text and a good one, which refuses but for so many: too few to look at them alone."""
     good = ["A lovely number, {}." if number < comply else REFUSAL for number in range(prompts)]
@@ -200,6 +234,69 @@ def test_a_judge_that_sees_no_more_than_fluency_judges_weakly(lovely: float) -> 
     assert "fluency 1.00" in found.reason
 
 
+def noise(seed: int, judges: int, texts: list[Row] | None = None) -> Scores:
+    """What judges that say anything at random say of these texts, of forty pairs unless told otherwise."""
+    texts = rows() if texts is None else texts
+    every = [CheckedJudge(f"judge {number}", "quoted") for number in range(judges)]
+    drawn = np.random.default_rng(seed).uniform(-1, 1, (judges, len(texts)))
+    found = Scores(texts, "chat", (1.0,), every, {})
+    for judge, values in zip(every, drawn.tolist(), strict=True):
+        found.of[judge, 1.0] = [Scored(value, 1.0) for value in values]
+    found.fluency[1.0], found.texts[1.0] = [None] * len(texts), [row.reply for row in texts]
+    return found
+
+
+def test_the_best_of_many_judges_at_random_is_not_recommended() -> None:
+    found = report(noise(seed=9, judges=7))
+    best = max(found.figures.values(), key=lambda one: one.ranks.main[1].value)
+    assert best.ranks.main[1].low > 0.5  # alone it would be above chance …
+    assert lower(best.ranks.main[1], 7) <= 0.5 < lower(best.ranks.main[1], 1)
+    assert (found.verdict, found.recommended) == ("cannot judge this", None)
+    assert best.verdict in ("can judge", "judges weakly")
+    assert f"{best.judge.name}: {best.reason}; but as the best of 7 judges" in found.reason
+
+
+def test_a_judge_is_recommended_though_many_others_are_at_random() -> None:
+    scores = noise(seed=9, judges=7)
+    scores.of[scores.judges[2], 1.0] = [Scored(0.5 if row.good else -0.5, 1.0) for row in scores.rows]
+    found = report(scores)
+    assert (found.verdict, found.recommended) == ("can judge", "judge 2")
+
+
+def test_a_wording_may_be_the_one_that_is_recommended() -> None:
+    scores = noise(seed=9, judges=7)
+    other = replace(scores.judges[2], wording="other")
+    scores.judges.append(other)
+    scores.of[other, 1.0] = [Scored(0.5 if row.good else -0.5, 1.0) for row in scores.rows]
+    found = report(scores)
+    told = found.as_dict()
+    assert (found.verdict, told["recommended"], told["recommended_wording"]) == ("can judge", "judge 2", "other")
+    assert found.reason.startswith("judge 2 “other”: 1.00 ")
+    said = sentence("fake", "kind", found, " --style plain")
+    assert "--wording other --style plain (0 tokens a judgement)" in said
+    # All wordings were compared.
+    scores.of[other, 1.0] = scores.of[scores.judges[0], 1.0]
+    assert "as the best of 8 judges" in report(scores).reason
+
+
+def test_a_judge_that_is_clearly_worse_than_what_judges_nothing_cannot_judge_this() -> None:
+    # Right in about three of four pairs, where fluency is right in all.
+    engine = judge_by(lambda text: (0.4 if "lovely" in text else -0.4) + coin(text))
+    likes = engine.likes
+
+    def fluent(context: str, token: int) -> float:
+        asks = "Is it" in context
+        return likes(context, token) if asks else (-0.5 if "lovely" in context.split("assistant\n")[-1] else -1.0)
+
+    engine.likes = fluent
+    found = checked(engine, rows())
+    figures = found.figures["yes_no in_place"]
+    assert figures.ranks.main[1].low > 0.5
+    assert figures.leads["fluency"][1] < 0
+    assert (figures.verdict, found.recommended) == ("cannot judge this", None)
+    assert figures.reason.endswith("but fluency judges nothing and does better (refusal rule 0.50, fluency 1.00)")
+
+
 def test_what_judges_nothing_is_shown_on_beginnings_too() -> None:
     said = "What a number. "
     texts = [
@@ -214,6 +311,19 @@ def test_what_judges_nothing_is_shown_on_beginnings_too() -> None:
     # The refusal is not there yet.
     assert (rule["at"]["0.25"]["auc"], rule["auc"]) == (0.5, 1.0)
     assert set(rule["at"]["0.5"]) == set(told["evaluators"]["yes_no in_place"]["at"]["0.5"])
+
+
+@pytest.mark.parametrize(("refusing", "shown"), [(1, False), (4, False), (8, True)])
+def test_a_text_that_the_rule_takes_for_a_refusal_by_accident_shows_no_judge_together_with_the_rule(
+    refusing: int, shown: bool
+) -> None:
+    texts = rows()
+    for number in range(refusing):
+        texts[2 * number] = replace(texts[2 * number], reply=REFUSAL)
+    found = report(noise(seed=1, judges=1, texts=texts))
+    assert found.refusals == refusing
+    assert ("judge 0+refusals" in found.figures) is shown
+    assert "judge 0+refusals" in report(noise(1, 1, texts), with_refusals=["judge 0"]).figures
 
 
 def test_together_with_the_refusal_rule_a_judge_of_content_has_both() -> None:
@@ -277,6 +387,26 @@ def test_scores_of_another_model_are_not_taken(tmp_path: Path) -> None:
     Ledger(tmp_path / "s.jsonl", {"model": "one"}).close()
     with pytest.raises(UsageError, match="holds something else"):
         Ledger(tmp_path / "s.jsonl", {"model": "other"})
+
+
+@pytest.mark.parametrize(
+    "held", ["my notes, in one line", "{}", '{"check": 1, "model": "other"}', "\n", "[" * 100_000 + "\n"],
+    ids=["notes", "object", "other model", "empty line", "deep"],
+)  # fmt: skip
+def test_a_file_of_something_else_is_left_as_it_is(tmp_path: Path, held: str) -> None:
+    file = tmp_path / "notes.txt"
+    file.write_text(held)
+    with pytest.raises(UsageError, match="holds something else"):
+        Ledger(file, {"model": "one"})
+    assert file.read_text() == held
+
+
+@pytest.mark.parametrize("held", ["", '{"check": 1, "mod', '{"check": 1, "model": "one"}'])
+def test_a_file_whose_first_line_was_not_finished_is_begun_anew(tmp_path: Path, held: str) -> None:
+    file = tmp_path / "scores.jsonl"
+    file.write_text(held)
+    Ledger(file, {"model": "one"}).close()
+    assert file.read_text() == '{"check": 1, "model": "one"}\n'
 
 
 class Small(Counting):
@@ -353,6 +483,35 @@ def test_a_text_is_computed_before_it_is_judged_and_cut_at_tokens() -> None:
     assert all(value == -1.0 for value in scores.fluency[1.0])
 
 
+def test_a_text_that_is_too_long_is_cut_counted_and_judged_as_unfinished(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts = [Row("Say.", "lovely " * 50, True), Row("Say.", "stupid", False)]
+    finished: list[tuple[int, bool]] = []
+
+    def watched(engine: Counting, evaluator: Evaluator, text: Prefix, complete: bool) -> object:
+        finished.append((len(text.tokens), complete))
+        return judged_once(engine, evaluator, text, complete)
+
+    monkeypatch.setattr("rain.preferences.check.judged", watched)
+
+    def judged(most: int) -> tuple[Scores, int, set[tuple[int, bool]]]:
+        finished.clear()
+        engine, ledger = judge_by(coin), Ledger(tmp_path / "scores.jsonl", {"model": "fake"})
+        how = {"evaluators": ["yes_no"], "placements": ["in_place"], "fractions": (1.0,), "most_tokens": most}
+        scores = asyncio.run(collect(engine, PREFERENCE, texts, **how, ledger=ledger))
+        ledger.close()
+        return scores, engine.asked, set(finished)
+
+    scores, _, seen = judged(70)
+    assert scores.cut == {0}
+    assert scores.texts[1.0][0] == "lovely " * 10
+    assert seen >= {(70, False), (6, True)}
+    assert judged(70)[1] == 0
+    scores, _, seen = judged(350)
+    assert (scores.cut, (350, True) in seen, (6, True) in seen) == (set(), True, False)
+
+
 def test_content_free_text_gives_the_zero() -> None:
     free = PREFERENCE.model_copy(update={"content_free": (ContentFree(prompt="It is", reply=" Monday."),)})
     scores = asyncio.run(collect(judge_by(lambda text: 1.5), free, rows(prompts=2), evaluators=["yes_no"]))
@@ -425,7 +584,8 @@ def test_a_wording_that_leaves_the_questions_as_they_are_is_no_other_judge() -> 
 
 
 def write(path: Path, *objects: object) -> Path:
-    path.write_text("\n".join(json.dumps(row) for row in objects), encoding="utf-8")
+    lines = "\n".join(json.dumps(row) for row in objects)
+    path.write_text(lines.replace('"DEEP"', '{"text":' + "[" * 100_000), encoding="utf-8")
     return path
 
 
@@ -441,6 +601,7 @@ def test_a_file_of_labelled_texts_is_read(tmp_path: Path) -> None:
     [
         ([], None, "holds no texts"),
         ([[1]], None, "one JSON object"),
+        (["DEEP"], None, "line 1: expected one JSON object"),
         ([{"text": "a"}], None, "no field 'good'"),
         ([{"text": "a", "good": True}, {"text": "b"}], None, "line 2: no field 'good'"),
         ([{"words": "a", "good": True}], None, "no field 'text'"),

@@ -144,7 +144,7 @@ def measured(engine: FakeEngine, texts: list[Row], wanted: Weighted = BOTH) -> F
     """What a check finds of the judge ``weighted``, which is kept."""
     found = report(asyncio.run(collect(engine, wanted, texts, style="chat")))
     assert list(found.figures) == ["weighted"]
-    assert keeping.keep(found, engine, wanted, keeping.Measured("chat", "mine.jsonl", 0.05, "0"))
+    assert keeping.keep(found, engine, wanted, keeping.Measured("chat", "mine.jsonl", 0.05, "0")).rows
     return found.figures["weighted"]
 
 
@@ -201,7 +201,7 @@ def test_several_that_are_checked_and_judge_weakly_are_told_with_the_reason() ->
     calibration.keep(row.model_copy(update={"preference": BOTH.name, "verdict": "cannot judge this"}))
     told = trust(engine, BOTH, "weighted", None, "chat")
     assert told.warn
-    assert "fake cannot judge 'kind+lax' by weighted (in_place): 0.41 of pairs; " in str(told.line)
+    assert "fake cannot judge 'kind+lax' by weighted (in_place) on mine.jsonl: 0.41 of pairs; " in str(told.line)
     assert str(told.line).endswith("rain check --model fake --preference FILE.toml --data FILE.jsonl --label FIELD")
 
 

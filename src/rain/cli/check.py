@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json as json_module
+import shlex
 import sys
 from contextlib import contextmanager
 from pathlib import Path
@@ -50,6 +51,7 @@ def check(
     label: Annotated[str | None, _option("--label", help="FIELD, or FIELD=VALUE that is good; default good.")] = None,
     text: Annotated[str | None, _option("--text", help="The field of the text; default reply, else text.")] = None,
     limit: Annotated[int | None, _option("--limit", help="Only so many texts, pairs first.")] = None,
+    max_tokens: Annotated[int, _option("--max-tokens", help="Of each text; what is longer is cut.")] = 256,
     require_pairs: Annotated[
         bool | None,
         _option(
@@ -73,14 +75,18 @@ def check(
     ] = None,
     plot: Annotated[Path | None, typer.Option("--plot", help="Draw the figures here (PNG, SVG or PDF).")] = None,
     forget: Annotated[bool, typer.Option("--forget", help="Do not keep what was measured for later use.")] = False,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Keep it though more of the same texts were measured before.")
+    ] = False,
     json: options.Json = False,
 ) -> int:
     """Measure whether the model can judge, before anyone trusts it, and which evaluator to use.
 
     Example:
 
-        rain check --preference positive --limit 48
+        rain check --preference positive --limit 48 --forget
     """
+    from rain.chat import default_style
     from rain.preferences import keeping
     from rain.preferences.labelled import pick
     from rain.preferences.reading import report
@@ -88,6 +94,8 @@ def check(
     wanted = _preference(preference, prefer)
     if not 0 < false_alarms < 1:
         raise UsageError(f"--false-alarms: {false_alarms} must be between 0 and 1")
+    if max_tokens < 1:
+        raise UsageError(f"--max-tokens: {max_tokens} must be above zero")
     if style not in (None, "chat", "turns", "plain"):
         raise UsageError(f"--style: {style!r} is none of chat, turns, plain")
     if plot:
@@ -104,18 +112,23 @@ def check(
         "wordings": wanted.wordings if wordings == "all" else _names(wordings),
         "style": style,
         "reads_the_reply": judge_model is not None,
+        "most_tokens": max_tokens,
     }
     _check_names(wanted, how)
     engine = _load(model, judge_model, context, threads, gpu_layers)
     try:
         scores = _collect(engine, wanted, rows, how, out)
         found = report(scores, false_alarms=false_alarms, with_refusals=_explicit(how["evaluators"]))
-        kept = 0
+        kept = keeping.Kept([], [])
         if not forget:
             measured = keeping.Measured(scores.style, measured_on, false_alarms, rain.__version__)
-            kept = len(keeping.keep(found, engine, wanted, measured))
+            kept = keeping.keep(found, engine, wanted, measured, replace=replace)
     finally:
         engine.close()
+    # What is not asked for by itself when something is written.
+    other = "" if scores.style == default_style(engine) else f" --style {scores.style}"
+    if judge_model:
+        other += f" --judge-model {shlex.quote(judge_model)}"
     told = {
         "model": model,
         "judge_model": judge_model,
@@ -125,10 +138,13 @@ def check(
         "data": measured_on,
         "seed": seed,
         "limit": limit,
+        "max_tokens": max_tokens,
+        "cut": len(scores.cut),
         "target_false_alarms": false_alarms,
         **found.as_dict(),
-        "sentence": sentence(engine.name, wanted.name, found),
-        "kept": kept,
+        "sentence": sentence(engine.name, wanted.name, found, other),
+        "kept": len(kept.rows),
+        "keeping": kept.told,
         "forward_tokens": scores.usage.forward_tokens,
         "seconds": round(scores.seconds, 1),
     }
@@ -143,20 +159,25 @@ def check(
     return 0
 
 
-def sentence(model: str, preference: str, found: Report) -> str:
-    """The verdict as a sentence that can stand alone."""
+def sentence(model: str, preference: str, found: Report, other: str = "") -> str:
+    """The verdict as a sentence that can stand alone. other: options that belong to the judge beside its own."""
+    from rain.preferences.preference import DEFAULT_WORDING
+
+    if found.verdict is None:
+        return f"There is no verdict on how {model} judges '{preference}': {found.reason}."
     says = {
         "can judge": f"{model} can judge '{preference}'",
         "judges weakly": f"{model} judges '{preference}' weakly",
         "cannot judge this": f"{model} cannot judge '{preference}'; the best was",
         "only recognises refusals": f"{model} only recognises refusals when it judges '{preference}'",
     }[found.verdict]
-    if found.recommended is None:
+    if found.chosen is None:
         return f"{says} {found.reason}."
-    judge = found.figures[found.recommended].judge
-    place = f" --placement {judge.placement}" if " " in judge.name else ""
-    cost = found.figures[found.recommended].forward_tokens
-    return f"{says} by {found.reason}. Use: --evaluator {judge.evaluator}{place} ({cost:.0f} tokens a judgement)."
+    judge, cost = found.chosen.judge, found.chosen.forward_tokens
+    use = f"--evaluator {judge.evaluator}" + (f" --placement {judge.placement}" if " " in judge.name else "")
+    if judge.wording != DEFAULT_WORDING:
+        use += f" --wording {shlex.quote(judge.wording)}"
+    return f"{says} by {found.reason}. Use: {use}{other} ({cost:.0f} tokens a judgement)."
 
 
 def _preference(name: str | None, prefer: str | None) -> Preference | Weighted:

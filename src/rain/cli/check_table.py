@@ -35,15 +35,19 @@ def _table(found: Report, told: dict[str, Any]) -> Table:
         table.add_column(name, justify="right" if 0 < number < len(columns) - 1 else "left", no_wrap=number < 3)
     ordered = sorted(found.figures.items(), key=lambda item: -item[1].ranks.main[1].value)
     for name, figures in ordered:
-        marked = f"[bold]{escape(name)}[/bold]" if name == found.recommended else escape(name)
-        table.add_row(marked, *_judge(figures, found.refusals))
+        table.add_row(_marked(name, figures is found.chosen), *_judge(figures, found.refusals))
         for wording, other in figures.wordings.items():
-            table.add_row(f"  “{escape(wording)}”", *_judge(other, found.refusals), style="dim")
+            marked = _marked(f"  “{wording}”", other is found.chosen)
+            table.add_row(marked, *_judge(other, found.refusals), style="dim")
     table.add_section()
     for name, ranks in found.baselines.items():
         early = _early(found.baselines_at[name])
         table.add_row(name, *_ranks(ranks, found.refusals), early, "", "", "", "0", "judges nothing")
     return table
+
+
+def _marked(name: str, chosen: bool) -> str:
+    return f"[bold]{escape(name)}[/bold]" if chosen else escape(name)
 
 
 def _judge(figures: Figures, refusals: int) -> tuple[str, ...]:
@@ -85,10 +89,16 @@ def _notes(found: Report, told: dict[str, Any], scores: Scores) -> list[str]:
     apart = [f"{name} {one.disagreement:.2f}" for name, one in found.figures.items() if one.disagreement is not None]
     if apart:
         lines.append(f"Orders or wordings of the question disagree by (0 to 1): {', '.join(apart)}.")
+    if scores.cut:
+        longer = f"{len(scores.cut)} of {found.texts} texts are longer than {scores.most_tokens} tokens"
+        lines.append(f"{longer} and were judged up to there, as unfinished (--max-tokens).")
+    for name, line in found.classifiers.items():
+        lines.append(f"{name} is a classifier and no judgement of the model's own: {line}.")
     for name, why in found.impossible.items():
         lines.append(f"{name} cannot be asked: {why}.")
     spent = f"{scores.usage.forward_tokens:,} forward tokens in {scores.seconds:,.0f} s"
     lines.append(f"{spent}, on {told['data']}, seed {told['seed']}.")
+    lines += told["keeping"]
     if told["kept"]:
         lines.append("What was measured is kept for this model and used from now on (rain preferences shows it).")
     return lines

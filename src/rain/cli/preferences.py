@@ -25,7 +25,10 @@ def preferences(model: options.ModelName = "smollm2", json: options.Json = False
 
     found = [load(name) for name in builtin_names()]
     rows = _kept(model)
-    own = [row for row in rows if row.preference not in builtin_names()]
+    ours = {row.key for preference in found for row in _of(preference, rows)[0]}
+    own = [
+        row for row in rows if row.preference not in builtin_names() or (row.builtin is False and row.key not in ours)
+    ]
     if json:
         told = [_row(preference, *_of(preference, rows)) for preference in found]
         result = {"model": model, "preferences": told, "of_your_own": [_figures(row) for row in own]}
@@ -57,13 +60,14 @@ def _kept(model: str) -> list[Calibration]:
 
 
 def _of(preference: Preference, rows: list[Calibration]) -> tuple[list[Calibration], int]:
-    """What is known of a preference in any of its wordings, and how much was measured before its words changed."""
-    from rain.preferences.calibration import digest
+    """What is known of a preference in any of its wordings, and how much was measured in other words than today's."""
+    from rain.preferences.calibration import asks_the_same
 
-    valid = {(name, digest(preference.worded(name))) for name in preference.wordings}
     mine = [row for row in rows if row.preference == preference.name]
-    known = [row for row in mine if (row.wording, row.digest) in valid]
-    return known, len(mine) - len(known)
+    worded = {name: preference.worded(name) for name in preference.wordings}
+    known = [row for row in mine if row.wording in worded and asks_the_same(row, worded[row.wording])]
+    # Those of a file of the same name are somebody's own.
+    return known, sum(row not in known and row.builtin is not False for row in mine)
 
 
 def _row(preference: Preference, known: list[Calibration], outdated: int) -> dict[str, Any]:
@@ -94,17 +98,17 @@ def _tell(preference: Preference, model: str, known: list[Calibration], outdated
     else:
         print(f"    on {model}: never checked; {check_command(model, preference)}")
     if outdated:
-        print(f"    {outdated} more measured before its words were changed, not used")
+        other = "in words that it has no more (or of a file of this name)"
+        print(f"    {outdated} more measured {other}, not used for these")
 
 
 def _table(rows: list[Calibration], named: bool = False) -> None:
-    from rain.preferences.trust import figures
+    from rain.preferences.trust import figures, gate
 
     lines = []
     for row in rows:
         judge = [*([row.preference] if named else []), row.evaluator, row.placement, row.style, row.wording]
-        threshold = f"threshold {row.threshold:+.2f} ({row.false_alarms:.0%} false alarms)"
-        lines.append([*judge, row.verdict, figures(row), threshold, row.made[:10]])
+        lines.append([*judge, row.verdict, figures(row), gate(row), row.made[:10]])
     widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
     for line in lines:
         print("      " + "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())

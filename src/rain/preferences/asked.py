@@ -34,6 +34,11 @@ class CheckedJudge:
         asks = self.evaluator.removesuffix(REFUSALS) in PLACED
         return f"{self.evaluator} {self.placement}" if asks else self.evaluator
 
+    @property
+    def told(self) -> str:
+        """The name, with the wording where it is not the first."""
+        return self.name if self.wording == DEFAULT_WORDING else f"{self.name} “{self.wording}”"
+
 
 def style_of(engine: Engine, rows: Sequence[Row]) -> Style:
     """``plain`` for texts that stand alone or go on from their prompt, else the engine's default."""

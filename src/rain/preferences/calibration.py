@@ -16,15 +16,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from math import atanh, floor, fsum, tanh
 from pathlib import Path
-from typing import Any, Literal, TypeAlias, TypeVar
+from typing import Any, Literal, TypeVar
 from weakref import WeakKeyDictionary
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
 from rain import cache
 from rain.chat import Conversation, Message, prompt_tokens
 from rain.engines.engine import Engine
+from rain.preferences.asking import asking
 from rain.preferences.evaluators import REFUSALS, ZEROED, Case, Evaluator, Judgement, parts_of
+from rain.preferences.measured import Calibration as Calibration
+from rain.preferences.measured import Key
+from rain.preferences.measured import Verdict as Verdict
 from rain.preferences.preference import Preference
 from rain.preferences.weighted import Part, Weighted
 from rain.search.asks import Prefix, Stopped
@@ -60,70 +64,11 @@ def cheapest(judges: dict[Judge, tuple[float, float, float]]) -> Judge:
     return min(near, key=lambda judge: near[judge])
 
 
-Verdict: TypeAlias = Literal["can judge", "judges weakly", "cannot judge this", "only recognises refusals"]
-
-
-class Calibration(BaseModel):
-    """What was measured of one judge: one model, preference, evaluator, placement, wording and style."""
-
-    model_config = ConfigDict(frozen=True, allow_inf_nan=False)
-
-    model: str
-    """Fingerprint of the weights; never used for another model."""
-    preference: str
-    digest: str
-    """Of everything the preference asks, so that a changed wording is another judge."""
-    evaluator: str
-    placement: str
-    wording: str
-    style: str
-    zero: float
-    """Evidence of content-free text."""
-    slope: float
-    """Logistic regression of good on evidence - zero: calibrated soft = tanh(slope (evidence - zero) / 2)."""
-    threshold: float
-    """Calibrated soft score below which a share of ``false_alarms`` of the good texts lies."""
-    false_alarms: float = 0.05
-    mean_good: float | None = None
-    """Mean calibrated soft score of the good texts; None where an earlier version measured."""
-    mean_bad: float | None = None
-    auc: float
-    auc_low: float
-    auc_high: float
-    pair_accuracy: float | None = None
-    pair_low: float | None = None
-    pair_high: float | None = None
-    n: int
-    forward_tokens: float
-    """For each judgement, beyond the reply itself."""
-    verdict: Verdict
-    reason: str
-    data: str
-    """What it was measured on: "samples" (our own) or a file's name and digest."""
-    version: str
-    made: str
-    """Date, ISO 8601."""
-
-    @property
-    def key(self) -> Key:
-        """What it is found by, beside the model."""
-        return self.preference, self.digest, self.evaluator, self.placement, self.wording, self.style
-
-    def soft_of(self, value: float) -> float:
-        """The mean soft score of texts whose mean score would be ``value`` if each were scored 1 (good) or -1 (bad).
-
-        So V = 0.8 of three-valued scores, nine good texts of ten, asks no more of a judge that is rarely sure.
-        """
-        if self.mean_good is None or self.mean_bad is None:
-            return value
-        return self.mean_bad + (value + 1) / 2 * (self.mean_good - self.mean_bad)
-
-
-Key: TypeAlias = tuple[str, str, str, str, str, str]
 _log = logging.getLogger("rain")
 PACKAGED = Path(__file__).with_name("calibrations")
 ASKING = 1
-"""Raised when evaluators put the same words to a model in another way: all that was measured before is then void."""
+"""Raised when all evaluators put the same words to a model in another way: all that was measured before is then void.
+Where only some do, see :mod:`rain.preferences.asking`."""
 _told: set[Path] = set()
 """Files that a warning was given for: one each."""
 
@@ -142,16 +87,30 @@ def digest(preference: Preference | Weighted, model: str = "", style: str = "") 
     return hashlib.sha256(asked.encode()).hexdigest()[:16]
 
 
+def digest_of(
+    preference: Preference | Weighted, evaluator: str, placement: str | None, style: str, model: str = ""
+) -> str:
+    """Of everything that one judge asks: the preference's digest, and behind it the versions of what it asks in
+    another way than at first."""
+    changed = asking(preference, evaluator, placement, style)
+    return digest(preference, model, style) + (f" {changed}" if changed else "")
+
+
+def asks_the_same(row: Calibration, preference: Preference | Weighted, model: str = "") -> bool:
+    """Whether a calibration is of a judge that is asked for this preference, in this wording, as it is today."""
+    if (row.preference, row.wording) != (preference.name, preference.wording):
+        return False
+    return row.digest == digest_of(preference, row.evaluator, row.placement, row.style, model)
+
+
 def _digest_of(part: Part, model: str, style: str) -> list[Any]:
-    asked, kind = digest(part.preference), part.kind or "classifier"
-    mine = (part.preference.name, asked, part.preference.wording, style)
+    wanted, kind = part.preference, part.kind or "classifier"
     known = [
         [row.evaluator, row.placement, row.zero, row.slope, row.threshold]
         for row in (kept(model) if anything_kept() else [])
-        if (row.preference, row.digest, row.wording, row.style) == mine
-        and row.evaluator in (kind, kind.removesuffix(REFUSALS))
+        if row.style == style and row.evaluator in (kind, kind.removesuffix(REFUSALS)) and asks_the_same(row, wanted)
     ]
-    return [asked, kind, part.weight, sorted(known)]
+    return [digest_of(wanted, kind, None, style), kind, part.weight, sorted(known)]
 
 
 def folder() -> Path:
@@ -191,7 +150,8 @@ def find(
 
     preference: as it is asked, in this wording.
     """
-    key = (preference.name, digest(preference, model, style), evaluator, placement, wording, style)
+    asked = digest_of(preference, evaluator, placement, style, model)
+    key = (preference.name, asked, evaluator, placement, wording, style)
     rows = (_read(_file(model, key, place), model) for place in folders())
     return next((row for row in rows if row is not None and row.key == key), None)
 

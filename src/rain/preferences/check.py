@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Hashable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import ceil, fsum
 from statistics import mean
 
@@ -18,6 +18,7 @@ from rain.chat import Conversation, Style, prompt_tokens
 from rain.engines.engine import Engine
 from rain.preferences import calibration
 from rain.preferences.asked import PLACEMENTS, CheckedJudge, conversation_of, make, possible, style_of
+from rain.preferences.asking import asking
 from rain.preferences.evaluators import PLACED, Evaluator, parts_of
 from rain.preferences.labelled import Row, groups
 from rain.preferences.ledger import Ledger, Scored
@@ -27,7 +28,7 @@ from rain.search.asks import Prefix, Question, Result, Score, Stopped, TextLogpr
 
 FRACTIONS = (0.25, 0.5, 1.0)
 MOST_TOKENS = 256
-"""Of a text; what is longer is cut."""
+"""Of a text, unless told otherwise; what is longer is cut and judged as unfinished."""
 PROBES = 3
 """Texts on which the cost of a judgement is counted, alone and with everything before it computed."""
 FLUENCY = "fluency"
@@ -52,6 +53,9 @@ class Scores:
     """Forward tokens of one judgement of a whole text, everything before the judgement computed."""
     zeros: dict[CheckedJudge, float | None] = field(default_factory=dict)
     """Mean evidence of content-free texts."""
+    most_tokens: int = MOST_TOKENS
+    cut: set[int] = field(default_factory=set)
+    """Rows that are longer."""
     usage: Usage = field(default_factory=Usage)
     seconds: float = 0.0
 
@@ -69,6 +73,7 @@ async def collect(
     ledger: Ledger | None = None,
     window: int = 6,
     reads_the_reply: bool = False,
+    most_tokens: int = MOST_TOKENS,
     progress: Callable[[int, int], None] | None = None,
 ) -> Scores:
     """Ask every judge about every row.
@@ -76,14 +81,15 @@ async def collect(
     evaluators, wordings: default all there are (``+refusals`` behind a name costs nothing and is left to the report);
     further wordings are asked about whole texts only. style: default :func:`style_of`. ledger: where scores are kept
     and found again. window: texts under way at once. reads_the_reply: the judge is not the model that writes, so that
-    the reply is part of its cost. progress: told how many judgements are done, of how many.
+    the reply is part of its cost. most_tokens: of a text; what is longer is cut. progress: told how many judgements are
+    done, of how many.
     Raises UsageError: an unknown evaluator or wording, none that can be asked of this model.
     """
     started, style = time.monotonic(), style or style_of(engine, rows)
     ledger = ledger or Ledger()
     judges, impossible = possible(engine, preference, rows[0], style, evaluators, placements, wordings)
     fractions = tuple(sorted({*fractions, 1.0}))
-    found = Scores(list(rows), style, fractions, judges, impossible)
+    found = Scores(list(rows), style, fractions, judges, impossible, most_tokens=most_tokens)
     session = _Session(engine, preference, found, ledger, reads_the_reply)
     done, total = 0, len(rows) * len(found.of)
     # Texts for the same prompt one after another: it is computed once.
@@ -194,19 +200,30 @@ class _Session:
                     scores.of[judge, fraction] = [None] * count
 
     def where(self, judge: CheckedJudge) -> tuple[str, str, str]:
-        """What a judge's scores are kept under. Its wording by name and words: a name may come to mean other words."""
-        return judge.evaluator, judge.placement, self.words[judge.wording]
+        """What a judge's scores are kept under. Its wording by name and words: a name may come to mean other words, and
+        an evaluator may come to ask them in another way."""
+        worded = self.worded[judge.wording]
+        changed = asking(worded, judge.evaluator, judge.placement, self.scores.style)
+        return judge.evaluator, judge.placement, self.words[judge.wording] + (f" {changed}" if changed else "")
 
     def evaluator(self, judge: CheckedJudge, conversation: Conversation, prompt: Prefix) -> Evaluator:
         preference = self.worded[judge.wording]
         return make(self.engine, preference, conversation, prompt, judge.evaluator, judge.placement)
 
+    def seen(self, number: int) -> tuple[Row, tuple[int, ...]]:
+        """A row as it is judged, and the tokens of its text: what is too long is cut, and unfinished then."""
+        row, most = self.scores.rows[number], self.scores.most_tokens
+        tokens = self.engine.tokenizer.encode(row.reply)
+        if len(tokens) <= most:
+            return row, tokens
+        self.scores.cut.add(number)
+        return replace(row, reply=self.engine.tokenizer.decode(tokens[:most]), partial=True), tokens[:most]
+
     async def row(self, number: int, judges: list[CheckedJudge]) -> int:
         """Everything of these judges about one row that the ledger does not know. Returns how many judgements."""
         engine, scores, ledger = self.engine, self.scores, self.ledger
-        row = scores.rows[number]
+        row, tokens = self.seen(number)
         conversation = conversation_of(row, scores.style)
-        tokens = engine.tokenizer.encode(row.reply)[:MOST_TOKENS]
         cuts = {fraction: max(1, ceil(len(tokens) * fraction)) for fraction in scores.fractions}
         for fraction, cut in cuts.items():
             scores.texts[fraction][number] = engine.tokenizer.decode(tokens[:cut])
@@ -300,19 +317,20 @@ class _Session:
         """Count what one judgement costs, on the first rows, one after another."""
         for judge in self.scores.judges:
             found = []
-            for row in self.scores.rows[:PROBES]:
+            for number in range(len(self.scores.rows[:PROBES])):
+                row, tokens = self.seen(number)
                 where = (f"cost {row.id}", *self.where(judge), 1.0)
                 if not self.ledger.knows(*where):
-                    self.ledger.put(await self._probe(row, judge), *where)
+                    self.ledger.put(await self._probe(row, tokens, judge), *where)
                 known = self.ledger.get(*where)
                 if known:
                     found.append(known.forward_tokens)
             self.scores.costs[judge] = mean(found) if found else 0.0
 
-    async def _probe(self, row: Row, judge: CheckedJudge) -> Scored | None:
+    async def _probe(self, row: Row, tokens: tuple[int, ...], judge: CheckedJudge) -> Scored | None:
         engine, conversation = self.engine, conversation_of(row, self.scores.style)
         prompt = Prefix(prompt_tokens(engine, conversation))
-        text = Prefix(engine.tokenizer.encode(row.reply)[:MOST_TOKENS], prompt)
+        text = Prefix(tokens, prompt)
         evaluator = self.evaluator(judge, conversation, prompt)
         steps = evaluator.judge(text, True)
         questions = next(steps, [])

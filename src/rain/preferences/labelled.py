@@ -128,7 +128,7 @@ def _objects(path: Path) -> list[tuple[int, dict[str, Any]]]:
             continue
         try:
             row = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             row = None
         if not isinstance(row, dict):
             raise UsageError(f'{path}, line {number}: expected one JSON object, such as {{"text": "…", "good": true}}')

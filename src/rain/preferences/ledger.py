@@ -10,8 +10,8 @@ from typing import Any, TextIO, TypeAlias
 from rain.errors import UsageError
 
 Where: TypeAlias = tuple[str, str, str, str, float]
-"""Row, evaluator, placement, wording (with a digest of its words where the header has none), and the share of the text
-that was seen."""
+"""Row, evaluator, placement, wording (with a digest of its words where the header has none, and the version of an
+evaluator that asks them in another way than it did), and the share of the text that was seen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +43,11 @@ class Ledger:
             return
         first = {"check": 1, **(header or {})}
         try:
-            lines = path.read_bytes().split(b"\n") if path.exists() else []
-            good = self._read(path, lines, first)
+            held = path.read_bytes() if path.exists() else b""
+            # Without a whole line it is somebody else's, unless it is the beginning of our own first line.
+            if b"\n" not in held and not json.dumps(first).encode().startswith(held):
+                raise _foreign(path)
+            good = self._read(path, held.split(b"\n"), first)
             path.parent.mkdir(parents=True, exist_ok=True)
             self._file = path.open("a", encoding="utf-8")
             # A last line that was not finished goes.
@@ -100,12 +103,10 @@ class Ledger:
         for number, line in enumerate(lines[:-1]):
             try:
                 row = json.loads(line)
-            except ValueError:
+            except (ValueError, RecursionError):
                 row = None
             if number == 0 and row != first:
-                raise UsageError(
-                    f"--out {path}: holds something else (another model, preference or style); name another file"
-                )
+                raise _foreign(path)
             if not isinstance(row, dict):
                 raise UsageError(f"--out {path}, line {number + 1}: is broken; name another file")
             if number:
@@ -119,6 +120,10 @@ class Ledger:
                     self._known[where] = scored
             length += len(line) + 1
         return length
+
+
+def _foreign(path: Path) -> UsageError:
+    return UsageError(f"--out {path}: holds something else (another model, preference or style); name another file")
 
 
 def _where(row: dict[str, Any]) -> Where:

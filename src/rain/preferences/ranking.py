@@ -10,6 +10,7 @@ from collections.abc import Hashable, Sequence
 from copy import copy
 from dataclasses import dataclass
 from math import log, sqrt
+from statistics import NormalDist
 from typing import TypeAlias
 
 import numpy as np
@@ -43,6 +44,8 @@ class Area(Estimate):
 
     draws: Floats | None = None
     """Its bootstrap, None where the interval is DeLong's."""
+    prompts: int = 0
+    """Of the rarer label."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,18 +85,13 @@ def area(good: npt.ArrayLike, scores: npt.ArrayLike, clusters: Clusters, *, delo
     if label.all() or not label.any():
         raise ValueError("an area needs good and bad texts")
     wins = _wins(value[label], value[~label])
-    found = float(wins.mean())
-    drawn: Floats | None = None
-    if found in (0.0, 1.0):
-        low, high = wilson(found * _rarer(label, clusters), _rarer(label, clusters))
-    elif delong:
-        low, high = _delong(wins)
-    else:
-        drawn = _area_draws(label, wins, clusters)
-        low, high = _not_too_sure(_percentiles(drawn), found, _rarer(label, clusters))
-    if drawn is None and not delong:
-        drawn = _area_draws(label, wins, clusters)
-    return Area(found, low, high, len(label), drawn)
+    found, prompts = float(wins.mean()), _rarer(label, clusters)
+    if delong:
+        low, high = wilson(found * prompts, prompts) if found in (0.0, 1.0) else _delong(wins)
+        return Area(found, low, high, len(label), None, prompts)
+    drawn = _area_draws(label, wins, clusters)
+    low, high = _interval(drawn, found, prompts)
+    return Area(found, low, high, len(label), drawn, prompts)
 
 
 def pair_accuracy(
@@ -116,10 +114,7 @@ def pair_accuracy(
     with np.errstate(invalid="ignore"):
         drawn = (clusters.weights @ won) / (clusters.weights @ pairs)
     found, prompts = float(won.sum() / total), int((pairs > 0).sum())
-    if found in (0.0, 1.0):
-        low, high = wilson(found * prompts, prompts)
-    else:
-        low, high = _not_too_sure(_percentiles(drawn), found, prompts)
+    low, high = _interval(drawn, found, prompts)
     return Pairs(found, low, high, total, prompts, drawn)
 
 
@@ -128,13 +123,20 @@ def lead(better: Floats, worse: Floats) -> tuple[float, float]:
     return _percentiles(better - worse)
 
 
-def wilson(hits: float, n: float) -> tuple[float, float]:
-    """The 95 % interval of a share (E. B. Wilson, 1927)."""
+def lower(found: Area | Pairs, compared: int) -> float:
+    """The lower bound where the best of so many judges is looked at (Bonferroni): of the interval at the level
+    1 - 0.05 / ``compared``, made of the same draws. In: a figure that has draws."""
+    assert found.draws is not None
+    return _interval(found.draws, found.value, found.prompts, 0.05 / compared)[0]
+
+
+def wilson(hits: float, n: float, z: float = Z) -> tuple[float, float]:
+    """The interval of a share (E. B. Wilson, 1927), at 95 % unless ``z`` says otherwise."""
     if not n:
         return 0.0, 1.0
     share = hits / n
-    middle = (share + Z**2 / (2 * n)) / (1 + Z**2 / n)
-    half = Z / (1 + Z**2 / n) * sqrt(share * (1 - share) / n + Z**2 / (4 * n**2))
+    middle = (share + z**2 / (2 * n)) / (1 + z**2 / n)
+    half = z / (1 + z**2 / n) * sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
     return 0.0 if hits <= 0 else max(0.0, middle - half), 1.0 if hits >= n else min(1.0, middle + half)
 
 
@@ -218,19 +220,25 @@ def _delong(wins: Floats) -> tuple[float, float]:
     return low, high
 
 
-def _percentiles(drawn: Floats) -> tuple[float, float]:
+def _percentiles(drawn: Floats, outside: float = 0.05) -> tuple[float, float]:
     known = drawn[np.isfinite(drawn)]
     if not len(known):
         return 0.0, 1.0
-    low, high = np.percentile(known, [2.5, 97.5]).tolist()
+    low, high = np.percentile(known, [50 * outside, 100 - 50 * outside]).tolist()
     return low, high
 
 
-def _not_too_sure(interval: tuple[float, float], found: float, prompts: int) -> tuple[float, float]:
-    if prompts >= FEW:
+def _interval(drawn: Floats, found: float, prompts: int, outside: float = 0.05) -> tuple[float, float]:
+    """The bootstrap's, Wilson's where that would be a point, and never narrower than Wilson's where prompts are few.
+
+    outside: the share that it leaves out.
+    """
+    interval = _percentiles(drawn, outside)
+    point = found in (0.0, 1.0)
+    if prompts >= FEW and not point:
         return interval
-    low, high = wilson(found * prompts, prompts)
-    return min(low, interval[0]), max(high, interval[1])
+    low, high = wilson(found * prompts, prompts, NormalDist().inv_cdf(1 - outside / 2))
+    return (low, high) if point else (min(low, interval[0]), max(high, interval[1]))
 
 
 def _rarer(label: npt.NDArray[np.bool_], clusters: Clusters) -> int:

@@ -26,14 +26,20 @@ from rain.preferences.verdict import (
     Figures,
     Ranks,
     Report,
+    beside,
+    compared,
+    headline,
     recommend,
     verdict_of,
 )
 
+SOME_REFUSE = 5
+"""Texts that refuse, below which judges are not shown together with the refusal rule, too, unless somebody asks."""
+
 
 def report(scores: Scores, *, false_alarms: float = 0.05, with_refusals: Sequence[str] | None = None) -> Report:
     """Work out everything. with_refusals: judges (by evaluator) to be shown together with the refusal rule, too; None:
-    all of them, where some texts refuse and refusing is what is preferred."""
+    all of them, where a handful of texts refuse and refusing is clearly what is preferred."""
     reading = _Reading(scores, false_alarms)
     figures: dict[str, Figures] = {}
     impossible = dict(scores.impossible)
@@ -53,20 +59,21 @@ def report(scores: Scores, *, false_alarms: float = 0.05, with_refusals: Sequenc
         figures[both.judge.name] = both
     if not figures:
         raise UsageError("no text found room in the model's context; raise --context")
-    recommended = recommend(figures)
-    best = min(figures.values(), key=lambda found: (ORDER.index(found.verdict), -found.ranks.main[1].value))
-    shown = figures[recommended] if recommended else best
+    judges = compared(figures)
+    chosen = recommend(judges)
+    verdict, reason = headline(judges, chosen)
     return Report(
         figures,
         {name: reading.baseline(name, 1.0) for name in reading.baselines},
         {name: reading.baseline_at(name) for name in reading.baselines},
         impossible,
-        recommended,
-        shown.verdict,
-        f"{shown.judge.name}: {shown.reason}",
+        chosen,
+        verdict,
+        reason,
         len(scores.rows),
         sum(row.good for row in scores.rows),
         int(reading.refusing[1.0].sum()),
+        beside(figures, judges, chosen),
     )
 
 
@@ -81,10 +88,11 @@ class _Reading:
             part: np.array([refusal_score(text) for text in texts]) for part, texts in scores.texts.items()
         }
         self.refusing = {part: np.array([refuses(text) for text in texts]) for part, texts in scores.texts.items()}
-        direction = self.ranks(self.rule[1.0], 1.0).area.value
+        direction = self.ranks(self.rule[1.0], 1.0).area
         # Where refusing is bad (helpful), the rule that judges nothing says so, too.
-        self.sign = 1.0 if direction >= 0.5 else -1.0
-        self.refusing_is_good = direction > 0.5 and bool(self.refusing[1.0].any())
+        self.sign = 1.0 if direction.value >= 0.5 else -1.0
+        # The rule may take some text for a refusal by accident.
+        self.refusing_is_good = direction.low > 0.5 and int(self.refusing[1.0].sum()) >= SOME_REFUSE
         self.fluency = {
             part: _numbers([None if value is None else -value for value in values])
             for part, values in scores.fluency.items()
@@ -182,6 +190,7 @@ class _Reading:
         return Figures(
             judge, ranks, flagged, zero, slope, limit, good, bad, cost, verdict, reason, leads,
             self_evaluation=":" not in evaluator,
+            refusing_is_good=self.sign > 0 if ranks.refused else None,
         )  # fmt: skip
 
     def _regression(self, judge: CheckedJudge, soft: Floats) -> tuple[float, float]:

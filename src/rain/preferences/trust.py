@@ -11,6 +11,7 @@ from rain.engines.engine import Engine
 from rain.errors import UsageError
 from rain.preferences import calibration
 from rain.preferences.calibration import Calibration, Verdict
+from rain.preferences.measured import OWN
 from rain.preferences.preference import DEFAULT_WORDING, Kind, Preference, builtin_names, from_sentence, load
 from rain.preferences.weighted import Weighted
 
@@ -18,8 +19,6 @@ TRUSTED: tuple[Verdict, ...] = ("can judge", "judges weakly")
 """The verdicts that ``--require-check`` is content with, the better one first."""
 VERDICTS: tuple[Verdict, ...] = (*TRUSTED, "only recognises refusals", "cannot judge this")
 """From the best to the worst."""
-OWN = "samples"
-"""What :attr:`Calibration.data` says of samples of our own."""
 ASKING_SOMEWHERE: tuple[Kind, ...] = ("choice", "yes_no", "one_word")
 """Evaluators that leave a choice of where they ask."""
 
@@ -35,6 +34,12 @@ class Trust:
     auc_high: float | None = None
     pair_accuracy: float | None = None
     n: int | None = None
+    false_alarms: float | None = None
+    """Good texts below a gate that was set on others."""
+    caught: float | None = None
+    """Bad texts below it."""
+    data: str | None = None
+    """What it was measured on."""
     line: str | None = None
     """What to say about it in one line, None where there is nothing to worry about."""
     warn: bool = False
@@ -42,8 +47,8 @@ class Trust:
 
     def as_dict(self) -> dict[str, Any]:
         """What replies carry as ``judge``, beside the evaluator and its placement."""
-        told = ("auc", "auc_low", "auc_high", "pair_accuracy", "checked", "verdict")
-        return {name: value for name, value in dataclasses.asdict(self).items() if name in told}
+        beside = ("n", "line", "warn")
+        return {name: value for name, value in dataclasses.asdict(self).items() if name not in beside}
 
     def require(self) -> None:
         """``--require-check``. Raises UsageError unless the judge is known to judge, be it weakly."""
@@ -67,7 +72,7 @@ def trust(
     checked as one judge, the judge that is known least, or is the worst, is told.
     """
     if isinstance(preference, Weighted):
-        rows = _asked_the_same(engine, preference, style) if placement is None else []
+        rows = _asked_the_same(engine, preference) if placement is None else []
         together = next((row for row in rows if (row.evaluator, row.style) == (evaluator, style)), None)
         if together is not None:
             return _of(together, rows, engine, preference)
@@ -100,6 +105,9 @@ def _of(known: Calibration, rows: list[Calibration], engine: Engine, preference:
         auc_high=known.auc_high,
         pair_accuracy=known.pair_accuracy,
         n=known.n,
+        false_alarms=known.held_out_false_alarms,
+        caught=known.caught,
+        data=known.data,
         line=line and line + _advice(known, [row for row in rows if row.style == known.style], engine, preference),
         warn=known.verdict not in TRUSTED,
     )
@@ -111,6 +119,14 @@ def figures(known: Calibration) -> str:
     return f"area {known.auc:.2f} [{known.auc_low:.2f}, {known.auc_high:.2f}]{pairs}, N = {known.n}"
 
 
+def gate(known: Calibration) -> str:
+    """The gate that is taken unless another is named, and what it did to texts that it was not set on, in words."""
+    if known.caught is None or known.held_out_false_alarms is None:
+        return f"gate {known.threshold:+.2f}, set for {known.false_alarms:.0%} false alarms"
+    fail, passing = round(100 * known.held_out_false_alarms), round(100 * (1 - known.caught))
+    return f"gate {known.threshold:+.2f}: lets {passing} of 100 bad texts pass, fails {fail} of 100 good ones"
+
+
 def check_command(
     model: str, preference: Preference | Weighted, evaluator: str | None = None, *, data: bool = False
 ) -> str:
@@ -119,7 +135,7 @@ def check_command(
     if isinstance(preference, Weighted):
         evaluator, data = None, True
         words.append("--preference FILE.toml")
-    elif _builtin(preference):
+    elif builtin(preference):
         words.append(f"--preference {preference.name}")
     else:
         wish, data = _sentence(preference), True
@@ -133,9 +149,11 @@ def check_command(
     return " ".join(words)
 
 
-def _builtin(preference: Preference) -> bool:
+def builtin(preference: Preference | Weighted) -> bool:
     """Whether it is one of ours and not a file that bears the same name."""
-    return preference.name in builtin_names() and _asks_as(preference, load(preference.name))
+    if isinstance(preference, Weighted) or preference.name not in builtin_names():
+        return False
+    return _asks_as(preference, load(preference.name))
 
 
 def _sentence(preference: Preference) -> str | None:
@@ -149,16 +167,12 @@ def _asks_as(preference: Preference, ours: Preference) -> bool:
     return known and calibration.digest(ours.worded(preference.wording)) == calibration.digest(preference)
 
 
-def _asked_the_same(engine: Engine, preference: Preference | Weighted, style: str = "") -> list[Calibration]:
-    """What is kept of judges that are asked in these words on this model; others' words are found by their digest.
-
-    style: for several preferences, whose parts are known in it.
-    """
+def _asked_the_same(engine: Engine, preference: Preference | Weighted) -> list[Calibration]:
+    """What is kept of judges that are asked in these words on this model; others' words are found by their digest."""
     if not calibration.anything_kept():
         return []
     rows = calibration.kept(engine.fingerprint)
-    asked = (preference.name, calibration.digest(preference, engine.fingerprint, style), preference.wording)
-    return [row for row in rows if (row.preference, row.digest, row.wording) == asked]
+    return [row for row in rows if calibration.asks_the_same(row, preference, engine.fingerprint)]
 
 
 def _of_parts(engine: Engine, wanted: Weighted, placement: str | None, style: str) -> Trust:
@@ -177,7 +191,8 @@ def _line(known: Calibration, engine: Engine, preference: Preference | Weighted)
     """One sentence on what to expect."""
     model = engine.name
     # The verdict's own figures: what a table shows of the whole texts may say the opposite.
-    name, measured = f"'{known.preference}'", f"by {known.evaluator} ({known.placement}): {known.reason}"
+    name, where = f"'{known.preference}'", "" if known.data == OWN else f" on {known.source}"
+    measured = f"by {known.evaluator} ({known.placement}){where}: {known.reason}"
     if known.verdict == "can judge":
         if known.data != OWN or calibration.packaged(known):
             return None
@@ -187,8 +202,13 @@ def _line(known: Calibration, engine: Engine, preference: Preference | Weighted)
     if known.verdict == "judges weakly":
         return f"{model} judges {name} weakly {measured}; expect little"
     if known.verdict == "only recognises refusals":
-        return f"{model} only recognises refusals when it judges {name} {measured}; it will be rewarded for refusing"
-    return f"{model} cannot judge {name} {measured}; what it prefers is no better than chance"
+        rewarded = {
+            True: "it will be rewarded for refusing",
+            False: "it will be rewarded for whatever does not refuse",
+            None: "its reward will be about refusing alone",
+        }[known.refusing_is_good]
+        return f"{model} only recognises refusals when it judges {name} {measured}; {rewarded}"
+    return f"{model} cannot judge {name} {measured}; what it prefers is no better than what judges nothing"
 
 
 def _how(engine: Engine, preference: Preference, evaluator: str, style: str | None, as_checked: bool) -> str:

@@ -6,6 +6,7 @@ search asks of it: of two texts for the same prompt that both comply, which is b
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -81,6 +82,8 @@ class Figures:
     """Mean of how far orders or wordings are apart."""
     wordings: dict[str, Figures] = field(default_factory=dict)
     self_evaluation: bool = True
+    refusing_is_good: bool | None = None
+    """Whether texts that refuse are mostly the good ones; None where none refuses."""
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -118,12 +121,21 @@ class Report:
     baselines_at: dict[str, dict[float, Ranks]]
     """At shares of the text."""
     impossible: dict[str, str]
-    recommended: str | None
-    verdict: Verdict
+    chosen: Figures | None
+    """The judge that is recommended, in its wording."""
+    verdict: Verdict | None
+    """On the model; None where only classifiers were asked."""
     reason: str
     texts: int
     good: int
     refusals: int
+    classifiers: dict[str, str] = field(default_factory=dict)
+    """By name, how each compares with the model's own best judge, in a line."""
+
+    @property
+    def recommended(self) -> str | None:
+        """The name of the judge that is."""
+        return self.chosen.judge.name if self.chosen else None
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -134,35 +146,76 @@ class Report:
             },
             "impossible": self.impossible,
             "recommended": self.recommended,
+            "recommended_wording": self.chosen.judge.wording if self.chosen else None,
             "verdict": self.verdict,
             "reason": self.reason,
             "n": self.texts,
             "good": self.good,
             "refusals": self.refusals,
+            "classifiers": self.classifiers,
         }
 
 
-def recommend(figures: dict[str, Figures]) -> str | None:
+def compared(figures: dict[str, Figures]) -> list[Figures]:
+    """Every judge among which one is recommended: each wording is one of its own, a classifier is not the model."""
+    every = [found for first in figures.values() for found in (first, *first.wordings.values())]
+    return [found for found in every if found.self_evaluation]
+
+
+def recommend(judges: Sequence[Figures]) -> Figures | None:
     """Of the judges with the best verdict, the cheapest whose figure lies within the interval of the best one's.
 
-    None: not one of them judges at all.
+    The best of many is good by chance: only those count that are above it where all that were compared are allowed for.
+    None: not one of them judges at all, or not clearly enough for so many.
     """
+    sure = [found for found in judges if ranking.lower(found.ranks.main[1], len(judges)) > 0.5]
     for verdict in ORDER[:2]:
-        able = {
-            name: (found.ranks.main[1], found.forward_tokens)
-            for name, found in figures.items()
-            if found.verdict == verdict
-        }
+        able = {number: found for number, found in enumerate(sure) if found.verdict == verdict}
         if able:
-            return cheapest({name: (main.value, main.low, tokens) for name, (main, tokens) in able.items()})
+            mains = {number: (found.ranks.main[1], found.forward_tokens) for number, found in able.items()}
+            return able[cheapest({number: (main.value, main.low, cost) for number, (main, cost) in mains.items()})]
     return None
+
+
+def headline(judges: Sequence[Figures], chosen: Figures | None) -> tuple[Verdict | None, str]:
+    """The verdict on the model, by its best judge, and the reason."""
+    if not judges:
+        return None, "only classifiers were asked, which judge without the model"
+    shown = chosen or _best(judges)
+    reason = f"{shown.judge.told}: {shown.reason}"
+    if chosen or shown.verdict not in ORDER[:2]:
+        return shown.verdict, reason
+    low = ranking.lower(shown.ranks.main[1], len(judges))
+    few = f"but as the best of {len(judges)} judges it is not clearly above chance (lower bound {low:.2f})"
+    return "cannot judge this", f"{reason}; {few}"
+
+
+def beside(figures: dict[str, Figures], judges: Sequence[Figures], chosen: Figures | None) -> dict[str, str]:
+    """Of each classifier, what it ranks right, and by how much more than the model's own best judge (paired)."""
+    told = {}
+    for name, found in figures.items():
+        if found.self_evaluation:
+            continue
+        way, main = found.ranks.main
+        told[name] = f"{main.value:.2f} [{main.low:.2f}, {main.high:.2f}] {_unit(way, main)}"
+        own = chosen or (_best(judges) if judges else None)
+        other = own.ranks.like(way) if own else None
+        if own and other and main.draws is not None and other.draws is not None:
+            low, high = ranking.lead(main.draws, other.draws)
+            more = main.value - other.value
+            told[name] += f", {more:+.2f} [{low:+.2f}, {high:+.2f}] beside {own.judge.told} ({other.value:.2f})"
+    return told
+
+
+def _best(judges: Sequence[Figures]) -> Figures:
+    return min(judges, key=lambda found: (ORDER.index(found.verdict), -found.ranks.main[1].value))
 
 
 def verdict_of(ranks: Ranks, baselines: dict[str, Ranks]) -> tuple[Verdict, str, dict[str, tuple[float, float]]]:
     """The verdict, its reason, and the lead over each baseline."""
     way, main = ranks.main
     leads: dict[str, tuple[float, float]] = {}
-    idle, reached = [], set()
+    idle, reached, better = [], set(), []
     for name, other in baselines.items():
         theirs = other.like(way)
         if theirs is None:
@@ -173,14 +226,24 @@ def verdict_of(ranks: Ranks, baselines: dict[str, Ranks]) -> tuple[Verdict, str,
         # The lead's draws know nothing of the widening of few or faultless texts.
         if main.low <= theirs.value or leads.get(name, (1.0, 1.0))[0] <= 0:
             reached.add(name)
+        if leads.get(name, (0.0, 0.0))[1] < 0:
+            better.append(name)
     told = f"{main.value:.2f} [{main.low:.2f}, {main.high:.2f}] {_unit(way, main)}"
     nothing = f"what judges nothing ({', '.join(idle)})"
     if main.low <= 0.5:
-        whole = ranks.pairs if ranks.pairs is not None and ranks.pairs.n >= ENOUGH_PAIRS else ranks.area
-        if way.endswith("refusals") and whole.low > 0.5:
+        chance = f"{told}: {'worse than' if main.high < 0.5 else 'not above'} chance"
+        whole = ranks.pairs if isinstance(main, Pairs) else ranks.area
+        if way.endswith("refusals") and whole is not None and whole.low > 0.5:
             seen = f"{whole.value:.2f} [{whole.low:.2f}, {whole.high:.2f}] {_unit('', whole)}"
-            return "only recognises refusals", f"{seen}, but {told}", leads
-        return "cannot judge this", f"{told}: {'worse than' if main.high < 0.5 else 'not above'} chance", leads
+            if _clearly_above(whole, main):
+                return "only recognises refusals", f"{seen}, but {told}", leads
+            few = "too few texts that do not refuse are there to tell whether it only recognises refusals"
+            return "cannot judge this", f"{chance}; {seen}, but {few}", leads
+        return "cannot judge this", chance, leads
+    if better:
+        names = " and ".join(better)
+        does = f"{names} {'judge' if len(better) > 1 else 'judges'} nothing and {'do' if len(better) > 1 else 'does'}"
+        return "cannot judge this", f"{told}: above chance, but {does} better ({', '.join(idle)})", leads
     if ranks.refused and way == "area" and REFUSAL_RULE in reached:
         few = "too few texts that do not refuse are left to tell more"
         return "only recognises refusals", f"{told}: not clearly above {nothing}, and {few}", leads
@@ -192,6 +255,14 @@ def verdict_of(ranks: Ranks, baselines: dict[str, Ranks]) -> tuple[Verdict, str,
         few = f"above chance and above {nothing}, but on {ranks.area.n} texts, where {ENOUGH} are needed to say more"
         return "judges weakly", f"{told}, {few}", leads
     return "can judge", f"{told}, above chance and above {nothing}", leads
+
+
+def _clearly_above(whole: Area | Pairs, part: Area | Pairs) -> bool:
+    """Whether a figure is clearly higher over all texts than over some of them (paired): that one interval holds 0.5
+    and the other does not may be a matter of how many there are."""
+    if whole.draws is None or part.draws is None:
+        return False
+    return ranking.lead(whole.draws, part.draws)[0] > 0
 
 
 def _unit(way: str, figure: Estimate) -> str:
