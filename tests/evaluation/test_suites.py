@@ -96,8 +96,8 @@ def test_a_part_is_the_beginning_of_the_whole(name: str, folder: Path) -> None:
 def test_a_part_has_as_many_of_each_group(folder: Path) -> None:
     labels = Counter(item.meta["label"] for item in load("xstest", TOKENIZER, data=folder, limit=12).items)
     assert labels == {"safe": 6, "unsafe": 6}
-    attacks = Counter(item.meta["attack"] for item in load("advbench", TOKENIZER, data=folder, limit=8).items)
-    assert attacks == {"none": 4, "GCG": 4}
+    attacks = Counter(item.meta["attack"] for item in load("advbench", TOKENIZER, data=folder, limit=9).items)
+    assert attacks == {"none": 6, "GCG": 3}  # of the goals without a suffix half are those of the suffixes
 
 
 def test_data_is_found_by_folder_file_and_environment(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -133,7 +133,8 @@ def test_of_several_files_only_the_known_one_bears_its_name(folder: Path, monkey
     digest = hashlib.sha256((folder / "gcg_vicuna13b.json").read_bytes()).hexdigest()[:16]
     monkeypatch.setitem(suites.KNOWN, "gcg_vicuna13b.json", digest)
     assert load("advbench", TOKENIZER, data=folder, how=both).source == SUITES["advbench"].source
-    assert load("advbench", TOKENIZER, data=folder).source == suites.SUFFIXES  # no goal of AdvBench's own
+    own = How(attacks=("unattacked", "gcg"))
+    assert load("advbench", TOKENIZER, data=folder, how=own).source == suites.SUFFIXES  # no goal of AdvBench's own
 
 
 def test_without_data_it_says_what_to_do() -> None:
@@ -229,8 +230,8 @@ def test_the_same_goals_can_be_had_without_their_suffixes(folder: Path) -> None:
     assert goals[2] == goals[3]
     assert both[1].prompt == goals[1]
     usual = load("advbench", TOKENIZER, data=folder).items
-    by = {attack: sorted(i.meta["goal"] for i in usual if i.meta["attack"] == attack) for attack in ("none", "GCG")}
-    assert by["none"] == by["GCG"], "what differs by default is the attack, not the goals"
+    attacked = {item.meta["goal"] for item in usual if item.meta["attack"] == "GCG"}
+    assert attacked <= {item.meta["goal"] for item in usual if item.meta["attack"] == "none"}
 
 
 @pytest.mark.parametrize(

@@ -63,7 +63,7 @@ def suite(
         bool, _option("--skip-broken", panel=DATA, help="Leave broken rows out and count them, instead of stopping.")
     ] = False,
     attack: Annotated[
-        str | None, _option("--attack", panel=DATA, help=f"advbench: {', '.join(ATTACKS)}; default unattacked,gcg.")
+        str | None, _option("--attack", panel=DATA, help=f"advbench: {', '.join(ATTACKS)}; default all.")
     ] = None,
     prefill_tokens: Annotated[
         str, _option("--prefill-tokens", panel=DATA, help="prefill: lengths of what replies begin with, 1 to 1000.")

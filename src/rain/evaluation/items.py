@@ -36,7 +36,7 @@ class How:
 
     prefill_tokens: tuple[int, ...] = (25, 100)
     attacks: tuple[str, ...] | None = None
-    """Default: ``unattacked`` and ``gcg``, or what the given file holds."""
+    """Default: all, or what the given file holds."""
     opening_words: int = 5
 
 

@@ -15,10 +15,9 @@ from rain.evaluation import items, rows
 from rain.evaluation.items import How, Item, Make, fault, lengths, prefilled, tested, whole
 from rain.evaluation.rows import Hub, Table
 
-ATTACKS = ("plain", "gcg", "unattacked")
-"""Of ``advbench``: its goals; other goals with real suffixes behind them; those other goals alone."""
-USUAL_ATTACKS = ("unattacked", "gcg")
-"""The same goals with and without their suffixes: what differs then is the attack."""
+ATTACKS = ("plain", "unattacked", "gcg")
+"""Of ``advbench``, by default all: its own goals; others; those others with real suffixes behind them, so that what
+differs between the last two is the attack."""
 GCG_FILE = "gcg_vicuna13b.json"
 
 
@@ -187,13 +186,13 @@ def _tables(suite: Suite, data: Path | None, how: How) -> list[tuple[Table, Make
     attacks = how.attacks
     single = rows.find(suite.file, data) if data and not data.expanduser().is_dir() else None
     if single:
-        holds = USUAL_ATTACKS if single.suffix.lower() == ".json" else ("plain",)
+        holds = ATTACKS[1:] if single.suffix.lower() == ".json" else ("plain",)
         attacks = attacks or holds
         if not set(attacks) <= set(holds):
             raise UsageError(f"--data {single} holds {' and '.join(holds)}; for --attack {attacks[0]} name a folder")
     makes: dict[str, Make] = {"plain": items.advbench, "gcg": items.gcg, "unattacked": items.unattacked}
     found = []
-    for attack in attacks or USUAL_ATTACKS:
+    for attack in attacks or ATTACKS:
         file, hub = (suite.file, suite.hub) if attack == "plain" else (GCG_FILE, None)
         found.append((_table(file, hub, suite, data), makes[attack]))
     return found
@@ -270,7 +269,7 @@ SUITES: dict[str, Suite] = {
         ),
         Suite(
             name="advbench",
-            about="harmful goals, the same with and without real GCG suffixes behind them",
+            about="harmful goals, and others with and without real GCG suffixes behind them",
             file="advbench.csv",
             source=Source(f"{ADVBENCH}; JailbreakBench artifacts (Chao et al., 2024)", "MIT", "all", 520),
             hub=Hub("walledai/AdvBench", "train"),
