@@ -22,7 +22,7 @@ from rain.preferences.check import judged as judged_once
 from rain.preferences.evaluators import Evaluator
 from rain.preferences.labelled import Row, pick, read, samples
 from rain.preferences.ledger import Ledger, Scored
-from rain.preferences.preference import Choice, ContentFree, Contrastive, OneWord, Openings, YesNo
+from rain.preferences.preference import Choice, ContentFree, Contrastive, OneWord, Openings, Placement, YesNo
 from rain.preferences.ranking import Clusters, area, lower, pair_accuracy
 from rain.preferences.reading import report
 from rain.preferences.verdict import Ranks, Report, verdict_of
@@ -350,6 +350,21 @@ def test_the_cost_is_what_the_question_takes() -> None:
     figures = checked(engine, rows(prompts=4)).figures["yes_no in_place"]
     asked = ByteTokenizer().encode("Is it kind?" + "Is it unkind?")
     assert len(asked) < figures.forward_tokens < len(asked) + 140
+
+
+@pytest.mark.parametrize("placements", [("in_place",), ("quoted",), ("in_place", "quoted")])
+def test_progress_is_told_from_the_first_text_on_and_ends_at_its_total(placements: tuple[Placement, ...]) -> None:
+    told: list[tuple[int, int]] = []
+    rows = [Row("Hello?", f"text {number}", good=number % 2 == 0) for number in range(6)]
+    asyncio.run(
+        collect(
+            judge_by(lambda text: 0.0), PREFERENCE, rows, placements=placements, fractions=(1.0,), window=1,
+            progress=lambda done, total: told.append((done, total)),
+        )
+    )  # fmt: skip
+    assert told[0][0] > 0
+    assert told[-1][0] == told[-1][1]
+    assert [done for done, _ in told] == sorted({done for done, _ in told})
 
 
 def test_resuming_judges_nothing_twice(tmp_path: Path) -> None:

@@ -91,7 +91,9 @@ async def collect(
     fractions = tuple(sorted({*fractions, 1.0}))
     found = Scores(list(rows), style, fractions, judges, impossible, most_tokens=most_tokens)
     session = _Session(engine, preference, found, ledger, reads_the_reply)
-    done, total = 0, len(rows) * len(found.of)
+    together = _groups(judges)
+    # Where nobody judges in place, the texts are read for the fluency alone, which takes as long as a judgement.
+    done, total = 0, len(rows) * (len(found.of) + (not together[0]))
     # Texts for the same prompt one after another: it is computed once.
     of = groups(rows)
     first: dict[Hashable, int] = {}
@@ -102,14 +104,14 @@ async def collect(
     async def work(judges: list[CheckedJudge], waiting: Iterator[int]) -> None:
         nonlocal done
         for number in waiting:
-            more = await session.row(number, judges)
-            done += more
+            asked = await session.row(number, judges)
+            done += asked or 1
             if progress:
                 progress(done, total)
 
-    for together in _groups(judges):
+    for group in together:
         waiting = iter(order)
-        workers = [asyncio.ensure_future(work(together, waiting)) for _ in range(max(1, window))]
+        workers = [asyncio.ensure_future(work(group, waiting)) for _ in range(max(1, window))]
         try:
             await asyncio.gather(*workers)
         finally:
@@ -129,7 +131,7 @@ def _groups(judges: list[CheckedJudge]) -> list[list[CheckedJudge]]:
     in_place = [judge for judge in judges if judge.placement == "in_place" and judge not in several]
     others = [judge for judge in judges if judge.placement != "in_place" and judge not in several]
     # What is made of several comes last, when its parts are known.
-    return [in_place, *([judge] for judge in others), several]
+    return [in_place, *([judge] for judge in others), *([several] if several else [])]
 
 
 async def judged(engine: Engine, evaluator: Evaluator, text: Prefix, complete: bool) -> tuple[Scored | None, Usage]:
