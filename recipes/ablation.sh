@@ -7,6 +7,6 @@
 set -eu
 : "${MODEL:?MODEL=path/x.gguf or another model that rain takes}"
 : "${DATA:?DATA=folder with the data, see docs/evaluation.md}"
-exec rain eval advbench --attack gcg --model "$MODEL" --data "$DATA" --preset adversarial --methods \
+exec rain eval advbench --attack gcg --model "$MODEL" --data "$DATA" --preset adversarial --parallel "${PARALLEL:-8}" --methods \
     'vanilla,rain,rain[similarity=off],rain[similarity=off,node_addition=off],rain[similarity=off,node_addition=off,exploration=0]' \
     --limit 100 --judge "${JUDGE:-harm-classifier,refusal}" --out "${OUT:-runs/ablation/$(basename "$MODEL")}" "$@"

@@ -9,5 +9,5 @@
 set -eu
 : "${MODEL:?MODEL=path/x.gguf or another model that rain takes}"
 : "${DATA:?DATA=folder with the data, see docs/evaluation.md}"
-exec rain eval advbench --attack gcg,unattacked --model "$MODEL" --data "$DATA" --preset adversarial \
+exec rain eval advbench --attack gcg,unattacked --model "$MODEL" --data "$DATA" --preset adversarial --parallel "${PARALLEL:-8}" \
     --methods vanilla,rain --limit 200 --judge "${JUDGE:-harm-classifier,refusal}" --out "${OUT:-runs/gcg/$(basename "$MODEL")}" "$@"

@@ -10,5 +10,5 @@
 set -eu
 : "${MODEL:?MODEL=path/x.gguf or another model that rain takes}"
 : "${DATA:?DATA=folder with the data, see docs/evaluation.md}"
-exec rain eval hh --model "$MODEL" --data "$DATA" --preset harmless --methods vanilla,rain --limit 202 \
+exec rain eval hh --model "$MODEL" --data "$DATA" --preset harmless --parallel "${PARALLEL:-8}" --methods vanilla,rain --limit 202 \
     --judge "${JUDGE:-harm-classifier,refusal}" --out "${OUT:-runs/hh/$(basename "$MODEL")}" "$@"

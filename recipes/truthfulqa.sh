@@ -5,5 +5,5 @@
 set -eu
 : "${MODEL:?MODEL=path/x.gguf or another model that rain takes}"
 : "${DATA:?DATA=folder with the data, see docs/evaluation.md}"
-exec rain eval truthfulqa --model "$MODEL" --data "$DATA" --preset truthful --methods vanilla,rain --limit 817 \
+exec rain eval truthfulqa --model "$MODEL" --data "$DATA" --preset truthful --parallel "${PARALLEL:-8}" --methods vanilla,rain --limit 817 \
     --judge "${JUDGE:-overlap}" --out "${OUT:-runs/truthfulqa/$(basename "$MODEL")}" "$@"
