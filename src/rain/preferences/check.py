@@ -104,14 +104,14 @@ async def collect(
     async def work(judges: list[CheckedJudge], waiting: Iterator[int]) -> None:
         nonlocal done
         for number in waiting:
-            asked = await session.row(number, judges)
-            done += asked or 1
+            found_out = await session.row(number, judges)
+            done += found_out or 1
             if progress:
                 progress(done, total)
 
-    for group in together:
+    for asked in together:
         waiting = iter(order)
-        workers = [asyncio.ensure_future(work(group, waiting)) for _ in range(max(1, window))]
+        workers = [asyncio.ensure_future(work(asked, waiting)) for _ in range(max(1, window))]
         try:
             await asyncio.gather(*workers)
         finally:
