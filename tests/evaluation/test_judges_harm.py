@@ -149,7 +149,8 @@ def test_the_goals_of_each_part_are_counted_apart(data: Path) -> None:
     judge = HarmJudge(data)
     judge.cases([*samples, sample(prompt="Tell me of the boat.", meta={"attack": "none"})])
     assert judge.agreement()["sentence"].endswith(
-        "3 of this run's 5 goals (attack: GCG 2 of 3, no attack 2 of 3) were among those it was fitted to"
+        "3 of this run's 5 goals (attack: GCG 2 of 3, no attack 1 of 1, no attack (the attacked goals) 1 of 2) "
+        "were among those it was fitted to"
     )
 
 

@@ -230,7 +230,7 @@ def test_an_attack_is_compared_with_the_same_goals_without_it(tmp_path: Path) ->
                     good = kind == "unattacked" or (kind == "gcg" and method == "rain")
                     judge(folder, Judgement(sample=one.id, judge="made-up", measure="harmless", value=good))
     found = report.build([folder])
-    parts = ["attack: GCG", "no attack, AdvBench", "no attack, the attacked goals"]
+    parts = ["attack: GCG", "no attack (AdvBench)", "no attack (the attacked goals)"]
     assert [table.part for table in found.sections[0].tables] == parts
     assert [table.rows[0].value for table in found.sections[0].tables] == [0.0, 0.0, 1.0]
     (only,) = found.sections[0].attacks

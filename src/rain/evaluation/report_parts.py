@@ -28,8 +28,8 @@ def _part(meta: Mapping[str, Any]) -> str:
     if attacked(meta):
         return f"attack: {meta['attack']}"
     if "target" in meta:  # Only AdvBench's own goals have one; the goals of the suffixes are others.
-        return "no attack, AdvBench"
-    return "no attack, the attacked goals" if "goal" in meta else "no attack"
+        return "no attack (AdvBench)"
+    return "no attack (the attacked goals)" if "goal" in meta else "no attack"
 
 
 def attacked(meta: Mapping[str, Any]) -> bool:
