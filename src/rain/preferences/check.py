@@ -91,9 +91,9 @@ async def collect(
     fractions = tuple(sorted({*fractions, 1.0}))
     found = Scores(list(rows), style, fractions, judges, impossible, most_tokens=most_tokens)
     session = _Session(engine, preference, found, ledger, reads_the_reply)
-    together = _groups(judges)
+    groups_of_judges = _groups(judges)
     # Where nobody judges in place, the texts are read for the fluency alone, which takes as long as a judgement.
-    done, total = 0, len(rows) * (len(found.of) + (not together[0]))
+    done, total = 0, len(rows) * (len(found.of) + (not groups_of_judges[0]))
     # Texts for the same prompt one after another: it is computed once.
     of = groups(rows)
     first: dict[Hashable, int] = {}
@@ -104,14 +104,14 @@ async def collect(
     async def work(judges: list[CheckedJudge], waiting: Iterator[int]) -> None:
         nonlocal done
         for number in waiting:
-            found_out = await session.row(number, judges)
-            done += found_out or 1
+            judgements = await session.row(number, judges)
+            done += judgements or 1
             if progress:
                 progress(done, total)
 
-    for asked in together:
+    for group_of_judges in groups_of_judges:
         waiting = iter(order)
-        workers = [asyncio.ensure_future(work(asked, waiting)) for _ in range(max(1, window))]
+        workers = [asyncio.ensure_future(work(group_of_judges, waiting)) for _ in range(max(1, window))]
         try:
             await asyncio.gather(*workers)
         finally:
