@@ -20,12 +20,12 @@ from rain.errors import RainError, UsageError
 from rain.models import open_engine
 from rain.preferences.trust import Trust
 from rain.reply import Reply
-from rain.request import Options, Plan, Prompt, within
+from rain.request import Options, Plan, Prompt, within, without
 from rain.run.drive import Resources, drive
 from rain.run.scheduler import QuestionCells, Scheduler, Want, question_cells, want
 from rain.run.think import in_time, think, thoughts_room
 from rain.search.asks import Prefix, Usage
-from rain.search.events import Committed, Event, Outcome
+from rain.search.events import Committed, Event, Outcome, TakenBack
 from rain.trace import Writer, start
 
 T = TypeVar("T")
@@ -182,6 +182,8 @@ class Model:
                     continue
                 if isinstance(event, Committed):
                     committed.append(event)
+                elif isinstance(event, TakenBack):
+                    committed = without(event.text, committed)
                 if not plan.decides:
                     yield event
         finally:

@@ -304,6 +304,12 @@ def within(text: str, committed: Sequence[Committed]) -> list[Committed]:
     return kept
 
 
+def without(taken: str, committed: Sequence[Committed]) -> list[Committed]:
+    """What is left of ``committed`` where the text ``taken``, its end, is taken back."""
+    text = "".join(one.text for one in committed)
+    return within(text[: len(text) - len(taken)], committed)
+
+
 def check_options(options: Options) -> tuple[Preference | Weighted | None, Settings, set[str]]:
     """Everything that can be checked before a model is loaded.
 

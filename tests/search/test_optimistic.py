@@ -29,7 +29,7 @@ from rain.search.asks import (
     Withdrawn,
 )
 from rain.search.budget import Budget
-from rain.search.events import BackedUp, Committed, Drafted, Event, LookedAhead, Outcome, Search, Tried
+from rain.search.events import BackedUp, Committed, Drafted, Event, LookedAhead, Outcome, Search, TakenBack, Tried
 from rain.search.optimistic import Optimist, optimistic
 from rain.search.settings import Settings
 from rain.search.vanilla import vanilla
@@ -196,6 +196,73 @@ def test_when_nothing_passes_the_limit_on_searches_ends_it() -> None:
     assert seen.outcome.searches <= 2
     assert len(seen.outcome.tokens) <= 20
     assert seen.outcome.score == Score(-0.9, -1.0)
+
+
+def whole_drafts(seen: Seen, world: World) -> list[float]:
+    """What whole drafts were judged as: those of 40 tokens, and those that ended."""
+    asks = [ask for ask in seen.asked if isinstance(ask, Judge)]
+    texts = [world.engine.tokenizer.decode(ask.reply.path(ask.prompt)) for ask in asks if ask.complete]
+    texts += [
+        world.engine.tokenizer.decode(ask.reply.path(ask.prompt))
+        for ask in asks
+        if ask.reply.length - ask.prompt.length == 40
+    ]
+    return [world.judge(text).soft for text in texts]
+
+
+@pytest.mark.parametrize("redrafts", [0, 4])
+@pytest.mark.parametrize("seed", range(12))
+def test_a_reply_worse_than_the_best_whole_draft_is_taken_back_for_it(seed: int, redrafts: int) -> None:
+    world = World(engine=ScriptedEngine(seed=32))
+    changes = {"gate": 0.99, "threshold": -1.0, "look_ahead": "none", "redrafts": redrafts, "max_searches": 1}
+    seen = draft(world, seed=seed, **changes)
+    assert seen.outcome
+    assert seen.outcome.score
+    assert seen.outcome.score.soft == world.judge(seen.text).soft
+    assert seen.outcome.score.soft >= max(whole_drafts(seen, world))
+
+
+def sent_at_the_end(seen: Seen) -> tuple[str, tuple[int, ...]]:
+    """Text and tokens of all that was committed and not taken back."""
+    text: str = ""
+    tokens: tuple[int, ...] = ()
+    for event in seen.events:
+        if isinstance(event, Committed):
+            text, tokens = text + event.text, tokens + event.tokens
+        elif isinstance(event, TakenBack):
+            assert event.tokens
+            assert text.endswith(event.text)
+            assert tokens[-len(event.tokens) :] == event.tokens
+            text, tokens = text.removesuffix(event.text), tokens[: -len(event.tokens)]
+    return text, tokens
+
+
+def test_what_is_taken_back_and_given_instead_adds_up_to_the_reply() -> None:
+    world = World(engine=ScriptedEngine(seed=32))
+    taken = 0
+    for seed in range(12):
+        seen = draft(world, seed=seed, gate=0.99, threshold=-1.0, look_ahead="none", redrafts=4, max_searches=2)
+        assert seen.outcome
+        assert sent_at_the_end(seen) == (seen.text, seen.outcome.tokens)
+        taken += len(seen.of(TakenBack))
+    assert taken >= 3
+
+
+def test_by_clause_nothing_is_taken_back_nor_where_it_was_cancelled() -> None:
+    world = World(engine=ScriptedEngine(seed=32))
+    for seed in range(12):
+        assert not draft(world, "clause", seed=seed, gate=0.99, threshold=-1.0, redrafts=2).of(TakenBack)
+
+    def answer(asked: list[Asked], out: list[object]) -> list[Answer]:
+        events.extend(item for item in out if isinstance(item, Committed | TakenBack))
+        stop = any(isinstance(item, Committed) for item in events)
+        return [Answer(one.ticket, Stopped("cancelled")) if stop else world.answer(one) for one in asked]
+
+    for seed in range(12):
+        events: list[object] = []
+        settings = replace(SETTINGS, gate=0.99, threshold=-1.0)
+        assert together(optimistic(prompt(world), settings, Budget(40), seed=seed), answer).stopped_by == "cancelled"
+        assert not any(isinstance(event, TakenBack) for event in events)
 
 
 def test_nothing_is_sent_before_its_judgement() -> None:

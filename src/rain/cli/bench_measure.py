@@ -104,7 +104,7 @@ class Bench:
         return sample
 
     async def _sample(self, text: str, own: Options) -> Sample:
-        from rain.search.events import Committed
+        from rain.search.events import Committed, TakenBack
 
         self.meter.reset()
         first, reply = None, None
@@ -115,6 +115,8 @@ class Bench:
                 if isinstance(event, Committed):
                     first = first or (time.perf_counter() - start, len(event.tokens))
                     tokens += event.tokens
+                if isinstance(event, TakenBack):
+                    del tokens[-len(event.tokens) :]
                 if isinstance(event, Reply):
                     reply = event
         assert reply is not None

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from rain.search.events import BackedUp, Committed, Drafted, Event, LookedAhead, Tried
+from rain.search.events import BackedUp, Committed, Drafted, Event, LookedAhead, TakenBack, Tried
 
 _CONTROL = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?|[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
@@ -47,6 +47,8 @@ class View:
         elif isinstance(event, Committed):
             self.committed += event.text
             self.path, self.beyond = "", ""
+        elif isinstance(event, TakenBack):
+            self.committed = self.committed.removesuffix(event.text)
         self.live.update(self._picture())
 
     def _picture(self) -> Text:

@@ -38,7 +38,7 @@ def replay(
     from rich.console import Console
 
     from rain.cli.live import View, clean
-    from rain.search.events import Committed, Outcome
+    from rain.search.events import Committed, Outcome, TakenBack
     from rain.trace import Trace
 
     if not 0 <= pause <= 60:
@@ -57,6 +57,8 @@ def replay(
                 outcome = event
             elif isinstance(event, Committed):
                 committed += event.text
+            elif isinstance(event, TakenBack):
+                committed = committed.removesuffix(event.text)
             if view and not isinstance(event, Outcome):
                 view.show(event)
                 time.sleep(pause)

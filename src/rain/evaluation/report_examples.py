@@ -194,6 +194,9 @@ def _rewound(trace: Trace) -> Iterator[tuple[int, int]]:
     for line in trace.lines[1:]:
         if line.get("event") == "Committed":
             at += len(line.get("tokens", ()))
+        elif line.get("event") == "TakenBack":
+            at -= len(line.get("tokens", ()))
+            places.append(at)
         elif line.get("event") == "Tried" and line.get("rewind"):
             places.append(at)
     return ((place, at) for place in places)
@@ -208,5 +211,7 @@ def _steps(trace: Trace) -> Iterator[Step]:
             yield Step(words[bool(line.get("rewind"))], text, None)
         elif kind == "Committed":
             yield Step("kept", text, line.get("value"))
+        elif kind == "TakenBack":
+            yield Step("taken back, for the best whole draft", text, None)
         elif kind == "Drafted":
             yield Step("draft passed" if line.get("passed") else "draft failed", text, line.get("score"))

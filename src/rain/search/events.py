@@ -84,7 +84,7 @@ Stop: TypeAlias = Literal["threshold", "iterations", "stopped", "draft", "redraf
 
 @dataclass(frozen=True, slots=True)
 class Committed:
-    """A token set is part of the reply now and is never taken back."""
+    """A token set is part of the reply now. Only :class:`TakenBack` undoes it; never with ``hold_back=clause``."""
 
     tokens: tuple[int, ...]
     text: str
@@ -98,7 +98,18 @@ class Committed:
     it is part of a draft, or of one that was drawn anew."""
 
 
-Event: TypeAlias = Tried | LookedAhead | BackedUp | Expanded | Added | Drafted | Committed
+@dataclass(frozen=True, slots=True)
+class TakenBack:
+    """The end of what was committed is no part of the reply: a whole draft was judged better, and is committed next.
+
+    Only at the end of a search that mends a reply held back as a whole.
+    """
+
+    tokens: tuple[int, ...]
+    text: str
+
+
+Event: TypeAlias = Tried | LookedAhead | BackedUp | Expanded | Added | Drafted | Committed | TakenBack
 
 
 StopReason: TypeAlias = Literal["budget", "deadline", "cancelled", "no_room"]
@@ -106,7 +117,7 @@ StopReason: TypeAlias = Literal["budget", "deadline", "cancelled", "no_room"]
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a search found. ``text`` is cut before a stop string; ``tokens`` are all that was committed."""
+    """What a search found. ``text`` is cut before a stop string; ``tokens`` are all that is committed at the end."""
 
     tokens: tuple[int, ...]
     text: str

@@ -3,22 +3,23 @@
 A draft that passes is the reply, to the letter vanilla's. Else what stands before the first bad clause is kept, and the
 rest is drawn anew, several at once (``hold_back=clause``: the clause): the best is kept, if it passes. Else what of it
 stands before its first bad clause is kept, that clause is the first branch of a search there, and drafting goes on
-behind the first token set that passes.
+behind the first token set that passes. A reply that is judged worse than the best whole draft is taken back for it.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Generator, Sequence
-from typing import Literal
+from dataclasses import replace
+from typing import Literal, TypeAlias
 
 from rain.search.asks import Answer, Judge, Prefix, Score, Withdrawn, shown
 from rain.search.budget import Budget
 from rain.search.candidates import Candidates, Draws
 from rain.search.draft import CHUNK, clause_ends, draft_seed
 from rain.search.drafting import Drafting
-from rain.search.events import Committed, Drafted, Out, Outcome, Search
-from rain.search.repair import Branch, Redraft, Repair
+from rain.search.events import Committed, Drafted, Out, Outcome, Search, TakenBack
+from rain.search.repair import Branch, Redraft, Repair, Whole
 from rain.search.settings import Settings
 from rain.search.stops import before_stop
 from rain.search.tree import Node
@@ -31,11 +32,17 @@ def optimistic(
     return Optimist(prompt, settings, budget, seed=seed, stop=stop).run()
 
 
+End: TypeAlias = Literal["eos", "stop", "length"] | None
+"""Why a draft ends, if it does."""
+
+
 class Optimist(Drafting):
     """One reply; :meth:`run` is the generator."""
 
     short = False
     """Whether a clause that failed was sent because the budget paid for no better one."""
+    best: Whole | None = None
+    """The best of the whole drafts that failed."""
 
     def run(self) -> Search:
         """Draft, judge and, where that fails, search; until the reply ends or something stops it."""
@@ -49,12 +56,18 @@ class Optimist(Drafting):
         if self.stopped and self.stopped != "cancelled":  # the best that is known
             self._commit(len(self.tokens), self.scores.get(self._key(len(self.tokens))), "stopped")
         score = yield from self._final_score()
+        tokens, reply = self._cut(self.sent).path(self.prompt), self.before + b"".join(self.pieces[: self.sent])
+        ended = self._ended(self.sent)
+        best = self.best
+        if best and self.stopped != "cancelled" and (score is None or self._value(best.score) > self._value(score)):
+            self._take_back(best, tokens, reply)
+            tokens, reply, ended, score = best.tokens, best.text, best.end in ("eos", "stop"), best.score
+            yield from self.flush()
         yield from self.settle()
-        reply = self.before + b"".join(self.pieces[: self.sent])
         return Outcome(
-            tokens=self._cut(self.sent).path(self.prompt),
+            tokens=tokens,
             text=before_stop(reply, self.stop).decode("utf-8", "ignore"),
-            finish="stop" if self._ended(self.sent) else "length",
+            finish="stop" if ended else "length",
             stopped_by=self.stopped or ("budget" if self.short else None),
             score=score,
             passed=self.passed and not self.stopped,
@@ -64,6 +77,22 @@ class Optimist(Drafting):
             drafted=self.drafted,
             searches=len(self.tried),
         )
+
+    def _remember(self, tokens: tuple[int, ...], text: bytes, end: End, score: Score) -> None:
+        """A whole draft that failed, if it is the best of them; ``tokens`` behind those that are committed."""
+        if end and (self.best is None or self._value(score) > self._value(self.best.score)):
+            before = self._cut(self.sent).path(self.prompt)
+            kept = len(before), self.before + b"".join(self.pieces[: self.sent])
+            self.best = Whole((*before, *tokens), text, end, score, kept)
+
+    def _take_back(self, best: Whole, tokens: tuple[int, ...], reply: bytes) -> None:
+        """``best`` in place of ``tokens`` and ``reply``, which are committed."""
+        count, kept = best.kept
+        if tokens[count:]:
+            self.outbox.append(TakenBack(tokens[count:], shown(kept, reply)))
+            self.rewinds += 1
+        text, value = shown(kept, best.text), self._value(best.score)
+        self.outbox.append(Committed(best.tokens[count:], text, 0.0, 0, value, iterations=0, stop="draft"))
 
     # Drafts: each returns the branch that failed, None where all of it passed or something stopped it -----------------
 
@@ -79,6 +108,7 @@ class Optimist(Drafting):
         if self._passes(score):
             self._commit(whole, score, "draft")
             return None
+        self._remember(tuple(self.tokens), self.before + b"".join(self.pieces), self.end, score)
         return (yield from self._first_bad(whole, score))
 
     def _first_bad(self, whole: int, score: Score) -> Generator[Out, list[Answer], Branch | None]:
@@ -306,6 +336,7 @@ class Optimist(Drafting):
         if not self._passes(best.score):
             if self.settings.hold_back == "clause":
                 return self._failed(whole, best.score, best.score)
+            self._remember(node.tokens, node.reply, node.end, best.score)
             return (yield from self._first_bad(whole, best.score))
         self.rewinds += 1
         self._commit(whole, best.score, "draft")
@@ -336,6 +367,9 @@ class Optimist(Drafting):
         left = Budget(int(self._room()), iterations, forward_tokens)
         self.tried.add(self.failures)
         self.searched += 1
+        here = self.base.path(self.prompt)
+        if self.best and self.best.tokens[: len(here)] == here:
+            self.best = replace(self.best, kept=(len(here), self.before))
         seed = draft_seed(self.seed, -self.failures)
         loop = Repair(self.base, self.settings, left, seed=seed, stop=self.stop)
         loop.bad, loop.tickets, loop.unanswered, loop.outbox = bad, self.tickets, self.unanswered, self.take_outbox()

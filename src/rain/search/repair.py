@@ -39,6 +39,19 @@ class Redraft:
     score: Score
 
 
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """A whole draft that failed, without its cells: given back where what took its place is judged worse."""
+
+    tokens: tuple[int, ...]
+    """Of the whole reply, as all of these."""
+    text: bytes
+    end: Literal["eos", "stop", "length"]
+    score: Score
+    kept: tuple[int, bytes]
+    """Of its tokens and bytes: those that were committed before anything took its place."""
+
+
 class Repair(Loop):
     """A search whose first iteration is the draft that failed: one visit to its first token, already judged."""
 
