@@ -2,30 +2,54 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import pytest
+from rich.console import Console
 
 import rain
 from rain.api import Model
+from rain.cli.live import View
 from rain.engines.scripted import ScriptedEngine
+from rain.search.events import Outcome, TakenBack
 from rain.trace import Trace
 from rain.viewer import page
 
 PROMPT = ' the movie was </script><script>alert("no")</script> {{DATA}}'
 
 
-@pytest.fixture
-def trace(tmp_path: Path) -> Trace:
+@pytest.fixture(params=["searched", "taken back"])
+def trace(tmp_path: Path, request: pytest.FixtureRequest) -> Trace:
     budget, file = rain.Budget(max_tokens=6, max_iterations=12), tmp_path / "t.jsonl"
     options: Any = {"preference": "positive", "style": "plain", "budget": budget, "trace": file, "mode": "faithful"}
-    Model(ScriptedEngine()).generate(PROMPT, evaluator=lambda text: len(text) % 5 / 4, **options)
-    return Trace(file)
+    if request.param == "searched":
+        Model(ScriptedEngine()).generate(PROMPT, evaluator=lambda text: len(text) % 5 / 4, **options)
+        return Trace(file)
+    return taken_back(file)
+
+
+def taken_back(file: Path) -> Trace:
+    """Of a search that took back what it had committed, and gave the best whole text instead."""
+    settings = {"gate": 0.99, "threshold": -1.0, "minimum_visits": 1, "look_ahead": "none", "redrafts": 0}
+    with Model(ScriptedEngine()) as model:
+        for seed in range(40):
+            reply = model.generate(
+                PROMPT, preference="positive", style="plain", mode="optimistic", settings=settings, seed=seed,
+                evaluator=lambda text: crc32(text.encode()) % 97 / 97, budget=rain.Budget(max_tokens=8), trace=file,
+            )  # fmt: skip
+            trace = Trace(file)
+            if any(isinstance(event, TakenBack) for event in trace.replay()):
+                assert "".join(segment.text for segment in reply.segments) == reply.text
+                return trace
+    raise AssertionError("nothing was ever taken back")
 
 
 def data(html: str) -> Any:
@@ -66,3 +90,24 @@ def test_its_script_shows_the_text_at_every_step(trace: Trace, tmp_path: Path) -
     )
     *_, outcome = trace.replay()
     assert done.stdout.removesuffix("\n") == outcome.text
+
+
+def test_the_live_view_ends_with_the_reply(trace: Trace) -> None:
+    view = View(Console(file=io.StringIO()))
+    for event in trace.replay():
+        if isinstance(event, Outcome):
+            assert view.committed == event.text
+        else:
+            view.show(event)
+
+
+def test_of_an_interrupted_trace_the_command_prints_what_is_committed_then(tmp_path: Path) -> None:
+    *_, outcome = taken_back(tmp_path / "t.jsonl").replay()
+    assert isinstance(outcome, Outcome)
+    lines = (tmp_path / "t.jsonl").read_text(encoding="utf-8").splitlines()
+    assert "outcome" in json.loads(lines[-1])
+    (tmp_path / "t.jsonl").write_text("\n".join(lines[:-1]), encoding="utf-8")
+    words = [sys.executable, "-c", "from rain.cli import main; main()", "replay", str(tmp_path / "t.jsonl")]
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    assert done.stdout.removesuffix("\n") == outcome.text
+    assert "was interrupted" in done.stderr

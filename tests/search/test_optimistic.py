@@ -198,8 +198,8 @@ def test_when_nothing_passes_the_limit_on_searches_ends_it() -> None:
     assert seen.outcome.score == Score(-0.9, -1.0)
 
 
-def whole_drafts(seen: Seen, world: World) -> list[float]:
-    """What whole drafts were judged as: those of 40 tokens, and those that ended."""
+def whole_texts(seen: Seen, world: World) -> list[float]:
+    """What whole texts were judged as: those of 40 tokens, and those that ended."""
     asks = [ask for ask in seen.asked if isinstance(ask, Judge)]
     texts = [world.engine.tokenizer.decode(ask.reply.path(ask.prompt)) for ask in asks if ask.complete]
     texts += [
@@ -210,16 +210,17 @@ def whole_drafts(seen: Seen, world: World) -> list[float]:
     return [world.judge(text).soft for text in texts]
 
 
+@pytest.mark.parametrize("look_ahead", ["none", "answer"])
 @pytest.mark.parametrize("redrafts", [0, 4])
 @pytest.mark.parametrize("seed", range(12))
-def test_a_reply_worse_than_the_best_whole_draft_is_taken_back_for_it(seed: int, redrafts: int) -> None:
+def test_a_reply_worse_than_the_best_whole_text_is_taken_back_for_it(seed: int, redrafts: int, look_ahead: str) -> None:
     world = World(engine=ScriptedEngine(seed=32))
-    changes = {"gate": 0.99, "threshold": -1.0, "look_ahead": "none", "redrafts": redrafts, "max_searches": 1}
+    changes = {"gate": 0.99, "threshold": -1.0, "look_ahead": look_ahead, "redrafts": redrafts, "max_searches": 1}
     seen = draft(world, seed=seed, **changes)
     assert seen.outcome
     assert seen.outcome.score
     assert seen.outcome.score.soft == world.judge(seen.text).soft
-    assert seen.outcome.score.soft >= max(whole_drafts(seen, world))
+    assert seen.outcome.score.soft >= max(whole_texts(seen, world))
 
 
 def sent_at_the_end(seen: Seen) -> tuple[str, tuple[int, ...]]:
@@ -246,6 +247,25 @@ def test_what_is_taken_back_and_given_instead_adds_up_to_the_reply() -> None:
         assert sent_at_the_end(seen) == (seen.text, seen.outcome.tokens)
         taken += len(seen.of(TakenBack))
     assert taken >= 3
+
+
+def test_a_reply_that_passes_is_kept_though_another_text_was_judged_better() -> None:
+    world = World(engine=ScriptedEngine(seed=32))
+    better = 0
+    for seed in range(40):
+        seen = draft(world, seed=seed, gate=0.0, threshold=0.0, look_ahead="answer", max_searches=1)
+        assert seen.outcome
+        assert seen.outcome.score
+        if seen.outcome.score.soft > 0:
+            better += max(whole_texts(seen, world), default=-1) > seen.outcome.score.soft
+            assert not seen.of(TakenBack) or world.judge(committed_first(seen)).soft <= 0
+    assert better
+
+
+def committed_first(seen: Seen) -> str:
+    """All that was committed before anything was taken back."""
+    events = seen.events[: next(i for i, event in enumerate(seen.events) if isinstance(event, TakenBack))]
+    return "".join(event.text for event in events if isinstance(event, Committed))
 
 
 def test_by_clause_nothing_is_taken_back_nor_where_it_was_cancelled() -> None:
@@ -284,7 +304,7 @@ def test_answers_in_any_order_lose_nothing(seed: int, hold_back: str, tokens: in
     seen = follow(running, world, lambda count: order.randrange(count))
     assert seen.outcome
     assert len(seen.outcome.tokens) <= tokens
-    committed = "".join(event.text for event in seen.events if isinstance(event, Committed))
+    committed, _ = sent_at_the_end(seen)
     assert committed.startswith(seen.text)
     assert seen.sent_unjudged == []
 

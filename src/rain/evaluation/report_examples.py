@@ -212,6 +212,6 @@ def _steps(trace: Trace) -> Iterator[Step]:
         elif kind == "Committed":
             yield Step("kept", text, line.get("value"))
         elif kind == "TakenBack":
-            yield Step("taken back, for the best whole draft", text, None)
+            yield Step("taken back, for a better whole text", text, None)
         elif kind == "Drafted":
             yield Step("draft passed" if line.get("passed") else "draft failed", text, line.get("score"))

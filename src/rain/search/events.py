@@ -100,7 +100,7 @@ class Committed:
 
 @dataclass(frozen=True, slots=True)
 class TakenBack:
-    """The end of what was committed is no part of the reply: a whole draft was judged better, and is committed next.
+    """The end of what was committed is no part of the reply: a whole text was judged better, and is committed next.
 
     Only at the end of a search that mends a reply held back as a whole.
     """

@@ -3,7 +3,7 @@
 A draft that passes is the reply, to the letter vanilla's. Else what stands before the first bad clause is kept, and the
 rest is drawn anew, several at once (``hold_back=clause``: the clause): the best is kept, if it passes. Else what of it
 stands before its first bad clause is kept, that clause is the first branch of a search there, and drafting goes on
-behind the first token set that passes. A reply that is judged worse than the best whole draft is taken back for it.
+behind the first token set that passes. A reply that does not pass is taken back where a whole text was judged better.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Generator, Sequence
 from dataclasses import replace
-from typing import Literal, TypeAlias
+from typing import Literal
 
 from rain.search.asks import Answer, Judge, Prefix, Score, Withdrawn, shown
 from rain.search.budget import Budget
@@ -19,7 +19,7 @@ from rain.search.candidates import Candidates, Draws
 from rain.search.draft import CHUNK, clause_ends, draft_seed
 from rain.search.drafting import Drafting
 from rain.search.events import Committed, Drafted, Out, Outcome, Search, TakenBack
-from rain.search.repair import Branch, Redraft, Repair, Whole
+from rain.search.repair import Branch, End, Redraft, Repair, Whole
 from rain.search.settings import Settings
 from rain.search.stops import before_stop
 from rain.search.tree import Node
@@ -32,17 +32,13 @@ def optimistic(
     return Optimist(prompt, settings, budget, seed=seed, stop=stop).run()
 
 
-End: TypeAlias = Literal["eos", "stop", "length"] | None
-"""Why a draft ends, if it does."""
-
-
 class Optimist(Drafting):
     """One reply; :meth:`run` is the generator."""
 
     short = False
     """Whether a clause that failed was sent because the budget paid for no better one."""
     best: Whole | None = None
-    """The best of the whole drafts that failed."""
+    """The best of the whole texts that were judged and are not the reply."""
 
     def run(self) -> Search:
         """Draft, judge and, where that fails, search; until the reply ends or something stops it."""
@@ -59,7 +55,7 @@ class Optimist(Drafting):
         tokens, reply = self._cut(self.sent).path(self.prompt), self.before + b"".join(self.pieces[: self.sent])
         ended = self._ended(self.sent)
         best = self.best
-        if best and self.stopped != "cancelled" and (score is None or self._value(best.score) > self._value(score)):
+        if best and self.stopped != "cancelled" and self._is_better(best.score, score):
             self._take_back(best, tokens, reply)
             tokens, reply, ended, score = best.tokens, best.text, best.end in ("eos", "stop"), best.score
             yield from self.flush()
@@ -78,8 +74,12 @@ class Optimist(Drafting):
             searches=len(self.tried),
         )
 
+    def _is_better(self, one: Score, final: Score | None) -> bool:
+        """Than a reply that does not pass, or that nothing was left to judge."""
+        return final is None or (not self._passes(final) and self._value(one) > self._value(final))
+
     def _remember(self, tokens: tuple[int, ...], text: bytes, end: End, score: Score) -> None:
-        """A whole draft that failed, if it is the best of them; ``tokens`` behind those that are committed."""
+        """A whole text that is not the reply, if it is the best of them; ``tokens``: behind what is committed."""
         if end and (self.best is None or self._value(score) > self._value(self.best.score)):
             before = self._cut(self.sent).path(self.prompt)
             kept = len(before), self.before + b"".join(self.pieces[: self.sent])
@@ -375,6 +375,8 @@ class Optimist(Drafting):
         loop.bad, loop.tickets, loop.unanswered, loop.outbox = bad, self.tickets, self.unanswered, self.take_outbox()
         last = yield from loop.commit_sets(until_passed=self.searched < self.settings.max_searches)
         self.tickets, self.outbox = loop.tickets, loop.outbox
+        for tokens, text, end, score in loop.wholes() if self.settings.hold_back == "reply" else ():
+            self._remember(tokens, self.before + text, end, score)
         self.usage += loop.usage
         self.iterations += loop.iterations
         self.rewinds += loop.rewinds + 1

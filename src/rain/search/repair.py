@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, TypeAlias
 
 from rain.search.asks import AnyResult, Ask, Prefix, Score
 from rain.search.candidates import Asking
 from rain.search.loop import Loop
 from rain.search.tree import Node
+
+End: TypeAlias = Literal["eos", "stop", "length"] | None
+"""Why a draft ends, if it does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +24,7 @@ class Branch:
     score: Score
     rest: tuple[tuple[int, ...], tuple[bytes, ...]]
     """Tokens and pieces of the draft behind it: not searched from, but better than nothing where the budget ends."""
-    end: Literal["eos", "stop", "length"] | None
+    end: End
     """Of the draft."""
     whole: Score
     """Of the draft, the rest included, or of the clause where no more was judged."""
@@ -41,7 +44,7 @@ class Redraft:
 
 @dataclass(frozen=True, slots=True)
 class Whole:
-    """A whole draft that failed, without its cells: given back where what took its place is judged worse."""
+    """A whole text that was judged, without its cells: given back where the reply does not pass and is judged worse."""
 
     tokens: tuple[int, ...]
     """Of the whole reply, as all of these."""
@@ -56,6 +59,15 @@ class Repair(Loop):
     """A search whose first iteration is the draft that failed: one visit to its first token, already judged."""
 
     bad: Branch
+
+    def __init__(self, *args: Any, **named: Any) -> None:
+        super().__init__(*args, **named)
+        self.ended: dict[tuple[tuple[int, ...], bool], tuple[tuple[int, ...], bytes, End]] = {}
+        """Of look-aheads that reached the reply's end: tokens, bytes and end, by the key of their score."""
+
+    def wholes(self) -> Iterator[tuple[tuple[int, ...], bytes, End, Score]]:
+        """Whole replies that were judged on the way: tokens and bytes behind the base, why they end, their score."""
+        return ((*what, self.scores[key]) for key, what in self.ended.items() if key in self.scores)
 
     def _select(self, path: list[Node], number: int) -> Generator[list[Ask], list[AnyResult], bool]:
         root = self.tree.root
@@ -74,7 +86,11 @@ class Repair(Loop):
 
     def _look_ahead(self, leaf: Node, number: int) -> Asking:
         if number > 1 or leaf.tokens != self.bad.tokens[:1]:
-            return (yield from super()._look_ahead(leaf, number))
+            end = yield from super()._look_ahead(leaf, number)
+            if end.end:
+                key = self.candidates.without_end(end).path(self.prompt), end.end in ("eos", "stop")
+                self.ended[key] = end.prefix.path(self.prompt), end.reply, end.end
+            return end
         end = self.candidates.beyond(leaf, self.bad.tokens[1:], self.bad.pieces[1:])
         judged = self.candidates.without_end(end).path(self.prompt)
         self.scores[judged, end.end in ("eos", "stop")] = self.bad.score
