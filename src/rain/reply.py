@@ -46,7 +46,8 @@ class Segment:
     text: str
     stop: Stop
     """draft (judged good enough; in mode vanilla not judged), redraft (the same, drawn anew), threshold (a search's,
-    good enough), iterations (a search's best, T spent) or stopped (the best known when something ended the work)."""
+    good enough), iterations (the best that was found, T spent) or stopped (the best known when something ended the
+    work)."""
     value: float
     """Its score, or its value in the search; 0 where it was not judged."""
     iterations: int

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -97,6 +98,8 @@ def follow(running: Search, world: World, choose: Callable[[int], int] = lambda 
                     searched = item.stop not in ("draft", "redraft", "iterations") or item.iterations
                     if not searched and sent not in judged:
                         seen.sent_unjudged.append(sent)
+                elif isinstance(item, TakenBack):
+                    sent = sent.removesuffix(item.text)
         if not open_:  # what was withdrawn costs something all the same
             answers = [world.answer(one) for one in gone]
             gone = []
@@ -247,6 +250,54 @@ def test_what_is_taken_back_and_given_instead_adds_up_to_the_reply() -> None:
         assert sent_at_the_end(seen) == (seen.text, seen.outcome.tokens)
         taken += len(seen.of(TakenBack))
     assert taken >= 3
+
+
+PARTS = (b" the", b" a", b"?", b".", b"\n", *(bytes([one]) for one in sorted(set("é€😀".encode()))))
+"""Of characters that several tokens make together."""
+
+
+@hypothesis_settings(deadline=None, max_examples=60)
+@given(
+    st.integers(0, 10_000), st.sampled_from([0.6, 0.99]), st.sampled_from([-1.0, 0.3]), st.sampled_from([0, 3]),
+    st.sampled_from(["none", "answer", "clause"]), st.sampled_from([None, 300, 800]),
+)  # fmt: skip
+def test_where_tokens_split_characters_what_was_sent_is_the_reply_all_the_same(
+    seed: int, gate: float, threshold: float, redrafts: int, look_ahead: str, forward_tokens: int | None
+) -> None:
+    world = World(engine=ScriptedEngine(seed=seed % 7, pieces=PARTS))
+    changes = {"gate": gate, "threshold": threshold, "redrafts": redrafts, "look_ahead": look_ahead}
+    settings = replace(SETTINGS, **changes, minimum_visits=1, iterations_per_set=6, max_searches=3)
+    seen = follow(optimistic(prompt(world), settings, Budget(20, None, forward_tokens), seed=seed), world)
+    assert seen.outcome
+    assert sent_at_the_end(seen) == (seen.text, seen.outcome.tokens)
+
+
+def test_stopped_by_the_clock_it_takes_nothing_back_for_a_worse_text_or_the_same() -> None:
+    world, gate, taken = World(engine=ScriptedEngine(seed=32)), 0.5, 0
+    for seed, last, look_ahead in itertools.product(range(4), range(5, 300, 20), ("clause", "answer")):
+        count, events = itertools.count(), []
+
+        def answer(
+            asked: list[Asked],
+            out: list[object],
+            *,
+            count: Iterator[int] = count,
+            events: list[Event] = events,
+            last: int = last,
+        ) -> list[Answer]:
+            events.extend(item for item in out if isinstance(item, Committed | TakenBack))
+            return [Answer(a.ticket, Stopped("deadline")) if next(count) > last else world.answer(a) for a in asked]
+
+        settings = replace(SETTINGS, gate=gate, threshold=0.5, look_ahead=look_ahead)
+        outcome = together(optimistic(prompt(world), settings, Budget(40), seed=seed), answer)
+        if any(isinstance(event, TakenBack) for event in events):
+            taken += 1
+            before = committed_first(Seen(events=events))
+            assert outcome.text != before
+            assert outcome.score
+            assert outcome.score.soft == world.judge(outcome.text).soft
+            assert outcome.score.soft > min(gate, world.judge(before).soft)
+    assert taken
 
 
 def test_a_reply_that_passes_is_kept_though_another_text_was_judged_better() -> None:

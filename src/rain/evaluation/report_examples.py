@@ -189,8 +189,8 @@ def _trace(folder: Path, sample: Sample) -> Trace | None:
 
 
 def _rewound(trace: Trace) -> Iterator[tuple[int, int]]:
-    """Of each rewind: the tokens committed before it, and those of the whole reply."""
-    at, places = 0, []
+    """Of each rewind: the tokens committed before it, and the most that were committed at once."""
+    at, most, places = 0, 0, []
     for line in trace.lines[1:]:
         if line.get("event") == "Committed":
             at += len(line.get("tokens", ()))
@@ -199,7 +199,8 @@ def _rewound(trace: Trace) -> Iterator[tuple[int, int]]:
             places.append(at)
         elif line.get("event") == "Tried" and line.get("rewind"):
             places.append(at)
-    return ((place, at) for place in places)
+        most = max(most, at)
+    return ((place, most) for place in places)
 
 
 def _steps(trace: Trace) -> Iterator[Step]:

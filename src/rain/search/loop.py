@@ -56,6 +56,8 @@ class Loop(Desk):
     ) -> None:
         super().__init__(budget)
         self.prompt, self.settings = prompt, settings
+        self.judged_behind = prompt
+        """Where the reply begins, which is what is judged."""
         self.tree = Tree(prompt, settings)
         limit = min(settings.length_limit - prompt.length, budget.max_tokens or settings.length_limit)
         self.reply_limit = max(0, limit)
@@ -177,7 +179,7 @@ class Loop(Desk):
         reply, complete = self.candidates.without_end(last), last.end in ("eos", "stop")
         key = (reply.path(self.prompt), complete)
         if key[0] and key not in self.scores and not self.stopped and self.forward_left() > 0:
-            (score,) = yield from self.answers([Judge(reply, self.prompt, complete)])
+            (score,) = yield from self.answers([Judge(reply, self.judged_behind, complete)])
             if isinstance(score, Score):
                 self.scores[key] = score
         yield from self.flush()
@@ -256,7 +258,7 @@ class Loop(Desk):
         judged, complete = self.candidates.without_end(end), end.end in ("eos", "stop")
         key = (judged.path(self.prompt), complete)
         known = self.scores.get(key)
-        asks: list[Ask] = [] if known else [Judge(judged, self.prompt, complete)]
+        asks: list[Ask] = [] if known else [Judge(judged, self.judged_behind, complete)]
         starts = [len(node.parent.reply) for node in path[1:] if node.parent]
         if starts and (self.settings.similarity or self.settings.node_addition):
             asks.append(Embed(tuple(end.reply[start:].decode("utf-8", "replace") for start in starts)))

@@ -18,7 +18,7 @@ from rain.search.budget import Budget
 from rain.search.candidates import Candidates, Draws
 from rain.search.draft import CHUNK, clause_ends, draft_seed
 from rain.search.drafting import Drafting
-from rain.search.events import Committed, Drafted, Out, Outcome, Search, TakenBack
+from rain.search.events import Committed, Drafted, Out, Outcome, Search, Stop, TakenBack
 from rain.search.repair import Branch, End, Redraft, Repair, Whole
 from rain.search.settings import Settings
 from rain.search.stops import before_stop
@@ -55,9 +55,10 @@ class Optimist(Drafting):
         tokens, reply = self._cut(self.sent).path(self.prompt), self.before + b"".join(self.pieces[: self.sent])
         ended = self._ended(self.sent)
         best = self.best
-        if best and self.stopped != "cancelled" and self._is_better(best.score, score):
+        if best and self.stopped != "cancelled" and self._is_better(best, tokens, score):
             self._take_back(best, tokens, reply)
             tokens, reply, ended, score = best.tokens, best.text, best.end in ("eos", "stop"), best.score
+            self.passed = self._passes(score)
             yield from self.flush()
         yield from self.settle()
         return Outcome(
@@ -74,9 +75,11 @@ class Optimist(Drafting):
             searches=len(self.tried),
         )
 
-    def _is_better(self, one: Score, final: Score | None) -> bool:
-        """Than a reply that does not pass, or that nothing was left to judge."""
-        return final is None or (not self._passes(final) and self._value(one) > self._value(final))
+    def _is_better(self, best: Whole, tokens: tuple[int, ...], score: Score | None) -> bool:
+        """Than the reply of ``tokens`` that does not pass; than one that nothing was left to judge: if it passes."""
+        if tokens == best.tokens or (score and self._passes(score)):
+            return False
+        return self._value(best.score) > self._value(score) if score else self._passes(best.score)
 
     def _remember(self, tokens: tuple[int, ...], text: bytes, end: End, score: Score) -> None:
         """A whole text that is not the reply, if it is the best of them; ``tokens``: behind what is committed."""
@@ -92,7 +95,8 @@ class Optimist(Drafting):
             self.outbox.append(TakenBack(tokens[count:], shown(kept, reply)))
             self.rewinds += 1
         text, value = shown(kept, best.text), self._value(best.score)
-        self.outbox.append(Committed(best.tokens[count:], text, 0.0, 0, value, iterations=0, stop="draft"))
+        why: Stop = "redraft" if self._passes(best.score) else "stopped" if self.stopped else "iterations"
+        self.outbox.append(Committed(best.tokens[count:], text, 0.0, 0, value, iterations=0, stop=why))
 
     # Drafts: each returns the branch that failed, None where all of it passed or something stopped it -----------------
 
@@ -371,16 +375,17 @@ class Optimist(Drafting):
         if self.best and self.best.tokens[: len(here)] == here:
             self.best = replace(self.best, kept=(len(here), self.before))
         seed = draft_seed(self.seed, -self.failures)
-        loop = Repair(self.base, self.settings, left, seed=seed, stop=self.stop)
+        loop = Repair(self.base, self.before, self.prompt, self.settings, left, seed=seed, stop=self.stop)
         loop.bad, loop.tickets, loop.unanswered, loop.outbox = bad, self.tickets, self.unanswered, self.take_outbox()
         last = yield from loop.commit_sets(until_passed=self.searched < self.settings.max_searches)
         self.tickets, self.outbox = loop.tickets, loop.outbox
         for tokens, text, end, score in loop.wholes() if self.settings.hold_back == "reply" else ():
-            self._remember(tokens, self.before + text, end, score)
+            self._remember(tokens, text, end, score)
+        self.scores |= {((*here, *path), ended): score for (path, ended), score in loop.scores.items()}
         self.usage += loop.usage
         self.iterations += loop.iterations
         self.rewinds += loop.rewinds + 1
         self.passed &= loop.passed
         self.stopped = loop.stopped
-        self._begin(last.prefix, self.before + last.reply)
+        self._begin(last.prefix, last.reply)
         self.end, self.base_text = last.end, loop.candidates.without_end(last)

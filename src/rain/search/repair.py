@@ -60,13 +60,15 @@ class Repair(Loop):
 
     bad: Branch
 
-    def __init__(self, *args: Any, **named: Any) -> None:
-        super().__init__(*args, **named)
+    def __init__(self, base: Prefix, before: bytes, prompt: Prefix, *args: Any, **named: Any) -> None:
+        """A search behind ``base``, of which the bytes ``before`` are the reply's beginning, behind ``prompt``."""
+        super().__init__(base, *args, **named)
+        self.tree.root.reply, self.judged_behind = before, prompt
         self.ended: dict[tuple[tuple[int, ...], bool], tuple[tuple[int, ...], bytes, End]] = {}
         """Of look-aheads that reached the reply's end: tokens, bytes and end, by the key of their score."""
 
     def wholes(self) -> Iterator[tuple[tuple[int, ...], bytes, End, Score]]:
-        """Whole replies that were judged on the way: tokens and bytes behind the base, why they end, their score."""
+        """Whole replies that were judged on the way: tokens behind the base, bytes, why they end, their score."""
         return ((*what, self.scores[key]) for key, what in self.ended.items() if key in self.scores)
 
     def _select(self, path: list[Node], number: int) -> Generator[list[Ask], list[AnyResult], bool]:
