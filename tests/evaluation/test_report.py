@@ -494,6 +494,31 @@ def test_the_page_needs_nothing_and_runs_nothing_whatever_a_model_writes(tmp_pat
     assert "<b>" not in outside.replace("\\<b\\>", "")
 
 
+def drawings(folder: Path) -> list[str]:
+    loads = Page(report.html(report.build([folder]))).loads
+    return [base64.b64decode(address.partition(",")[2]).decode() for address in loads]
+
+
+def test_a_sweep_is_drawn_a_panel_for_each_constant(tmp_path: Path) -> None:
+    swept = {"rain[threshold=0.5]": 0.8, "rain[threshold=0.9]": 0.9, "rain[set_lengths=4,10]": 0.9}
+    alone = {"rain[similarity=off,node_addition=off]": 0.7, "best-of-8[temperature=2.0]": 0.5}
+    folder = made_up.run(tmp_path / "run", {"vanilla": 0.5, "rain": 0.9, **swept, **alone})
+    both, sweep = drawings(folder)[:2]
+    assert [re.search(f">{number}<", both) is not None for number in (1, 7, 8)] == [True, True, False]
+    assert re.findall(r">(rain: \w+)<", sweep) == ["rain: threshold", "rain: set_lengths"]
+    for value in ("0.5", "0.9", "4,10"):
+        assert f">{value}<" in sweep
+    assert sweep.count(">rain as it is<") == 2
+    assert "similarity" not in sweep, "two changes at once are no sweep"
+    assert "temperature" not in sweep, "there is no unchanged best-of-8"
+
+
+def test_few_methods_bear_their_names_and_without_a_sweep_none_is_drawn(tmp_path: Path) -> None:
+    (both, *others) = drawings(made_up.run(tmp_path / "run"))
+    assert both.count(">rain<") == 1
+    assert not any("as it is" in each for each in [both, *others])
+
+
 def test_examples_are_the_best_the_worst_and_some_by_chance(tmp_path: Path) -> None:
     folder = made_up.run(tmp_path / "run", {"vanilla": 0.5, "rain": 0.5}, items=60)
     shown = section(folder).examples

@@ -91,7 +91,11 @@ def html(report: Report) -> str:
 
     template = _template("report.html")
     made = _environment(escape=True).from_string(template)
-    plots = {"plot": report_plots.of_table, "rewinds_plot": report_plots.of_rewinds}
+    plots = {
+        "plot": report_plots.of_table,
+        "sweep_plot": report_plots.of_sweep,
+        "rewinds_plot": report_plots.of_rewinds,
+    }
     return str(made.render(report=report, policy=policy(template), kinds=KINDS, kind_names=KIND_NAMES, **plots))
 
 
