@@ -57,7 +57,7 @@ class Loop(Desk):
         super().__init__(budget)
         self.prompt, self.settings = prompt, settings
         self.judged_behind = prompt
-        """Where the reply begins, which is what is judged."""
+        """What stands in front of the reply, all of which is judged; a search that mends begins in its middle."""
         self.tree = Tree(prompt, settings)
         limit = min(settings.length_limit - prompt.length, budget.max_tokens or settings.length_limit)
         self.reply_limit = max(0, limit)
